@@ -1,0 +1,60 @@
+"""Names to things: plain dicts looked up with a near-miss hint, and the user's own `package.module:Name`.
+
+Tables live at the foot of the module whose things they list; nothing registers itself by being imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from comp.errors import ConfigError, UnknownNameError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the known name closest to `name`, ignoring case, or None."""
+    by_lower = {known.lower(): known for known in names}
+    found = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def unknown(name: str, names: Iterable[str], what: str) -> str:
+    """Say that `name` is unknown: the nearest known name, else all of them."""
+    names = sorted(names)
+    near = nearest(name, names)
+    tail = f"did you mean {near!r}?" if near else f"known: {', '.join(names)}"
+    return f"unknown {what} {name!r}; {tail}"
+
+
+def lookup(table: Mapping[str, T], name: str, what: str) -> T:
+    """Return ``table[name]``.
+
+    Raises:
+        UnknownNameError: naming the nearest known name.
+    """
+    if name not in table:
+        raise UnknownNameError(unknown(name, table, what))
+    return table[name]
+
+
+def is_import_path(name: str) -> bool:
+    """True for ``package.module:Name``: code that the user names as their own."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(p.isidentifier() for p in module.split("."))
+
+
+def load_object(path: str) -> object:
+    """Import ``package.module:Name``, the user's own code.
+
+    Raises:
+        ConfigError: when the module or the name in it cannot be imported.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot import {path!r}: {error}") from error
