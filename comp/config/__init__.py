@@ -1,0 +1,21 @@
+"""YAML -> frozen, checked objects. Imports nothing of the package below errors, registry and files."""
+
+from comp.config.competition import IGNORE, Competition, Folds, Pairs, Rle, Submission
+from comp.config.loading import (
+    check,
+    config_hash,
+    data_root,
+    differences,
+    find_config,
+    load_competition,
+    load_model,
+    resolved,
+)
+from comp.config.model import LossTerm, Model, ModelConfig, Optim, Predict, Schedule, Train
+from comp.config.reading import parse_yaml, read_mapping
+
+__all__ = [
+    "IGNORE", "Competition", "Folds", "LossTerm", "Model", "ModelConfig", "Optim", "Pairs", "Predict", "Rle", "Schedule",
+    "Submission", "Train", "check", "config_hash", "data_root", "differences", "find_config", "load_competition",
+    "load_model", "parse_yaml", "read_mapping", "resolved",
+]

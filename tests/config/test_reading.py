@@ -1,0 +1,139 @@
+"""YAML as people write it: floats, repeated keys, `extends`, overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comp.config.reading import apply_overrides, merge, parse_yaml, read_mapping
+from comp.errors import ConfigError
+
+TREES = st.dictionaries(
+    st.sampled_from("abcd"),
+    st.integers() | st.dictionaries(st.sampled_from("abcd"), st.integers(), max_size=3),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("3E-4", 3e-4),
+        ("1e3", 1000.0),
+        (".5e-1", 0.05),
+        ("-2e+2", -200.0),
+        ("1.5e-3", 0.0015),
+        ("0.1", 0.1),
+    ],
+)
+def test_floats_as_people_write_them(text: str, value: float) -> None:
+    read = parse_yaml(f"lr: {text}", "x.yaml")["lr"]
+    assert isinstance(read, float) and read == value
+
+
+@pytest.mark.parametrize("text", ["e5", "1e", "'1e-5'", "1e-5x", "v1e5"])
+def test_what_only_looks_like_a_float_stays_text(text: str) -> None:
+    assert isinstance(parse_yaml(f"x: {text}", "x.yaml")["x"], str)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_that_python_prints(value: float) -> None:
+    assert parse_yaml(f"x: {value!r}", "x.yaml")["x"] == value
+
+
+def test_a_key_said_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml: line 3: key 'lr' is said twice"):
+        parse_yaml("lr: 1\nother: 2\nlr: 3\n", "x.yaml")
+    with pytest.raises(ConfigError, match="line 3: key 'lr' is said twice"):
+        parse_yaml("optim:\n  lr: 1\n  lr: 2\n", "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "\t- x", "a: *nobody", "? [1]\n: 2"])
+def test_broken_yaml_is_the_users_mistake(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        parse_yaml(text, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "a: !ruby/x 1"]
+)
+def test_yaml_runs_no_code(text: str) -> None:
+    with pytest.raises(ConfigError, match="not YAML"):
+        parse_yaml(text, "x.yaml")
+
+
+@given(TREES, TREES)
+def test_merge(base: dict, change: dict) -> None:
+    before = repr((base, change))
+    merged = merge(base, change)
+    assert set(merged) == set(base) | set(change)
+    assert merge(base, {}) == base and merge({}, change) == change
+    for key, value in change.items():
+        if not (isinstance(value, dict) and isinstance(base.get(key), dict)):
+            assert merged[key] == value
+    assert repr((base, change)) == before  # arguments are left alone
+
+
+def test_extends_is_a_deep_merge(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("optim: {name: Adam, lr: 1e-3}\naugment: [A, B]\n")
+    (tmp_path / "mid.yaml").write_text("extends: base.yaml\noptim: {lr: 1e-4}\n")
+    (tmp_path / "leaf.yaml").write_text("extends: mid.yaml\naugment: [C]\n")
+    assert read_mapping(tmp_path / "leaf.yaml") == {
+        "optim": {"name": "Adam", "lr": 1e-4},
+        "augment": ["C"],
+    }
+
+
+def test_extends_that_returns_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ConfigError, match=r"extends itself: a\.yaml -> b\.yaml -> a\.yaml"):
+        read_mapping(tmp_path / "a.yaml")
+
+
+def test_extends_of_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: none.yaml\n")
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml"):
+        read_mapping(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("extends: [a.yaml, c.yaml]\n")
+    with pytest.raises(ConfigError, match="expected one file name"):
+        read_mapping(tmp_path / "b.yaml")
+
+
+def test_a_config_is_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match="expected a mapping of sections, got list"):
+        read_mapping(tmp_path / "list.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert read_mapping(tmp_path / "empty.yaml") == {}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epochs=3", {"train": {"epochs": 3, "size": [1, 2]}, "loss": {"dice": 0.4}}),
+        ("train.size.1=9", {"train": {"epochs": 1, "size": [1, 9]}, "loss": {"dice": 0.4}}),
+        ("loss.dice.smooth=1e-5", {"loss": {"dice": {"weight": 0.4, "smooth": 1e-5}}}),
+        ("model.encoder_weights=null", {"model": {"encoder_weights": None}}),
+        ("train.size=[3, 4]", {"train": {"epochs": 1, "size": [3, 4]}}),
+        ("x.y=a=b", {"x": {"y": "a=b"}}),
+    ],
+)
+def test_overrides(override: str, expected: dict) -> None:
+    values = {"train": {"epochs": 1, "size": [1, 2]}, "loss": {"dice": 0.4}}
+    got = apply_overrides(values, (override,))
+    assert {key: got[key] for key in expected} == expected
+    assert values == {"train": {"epochs": 1, "size": [1, 2]}, "loss": {"dice": 0.4}}
+
+
+def test_malformed_overrides_are_reported_together() -> None:
+    wrong = ("epochs", "a..b=1", "train.size.7=1", "train.size.x=1", "name.x=1", "y=[1")
+    with pytest.raises(ConfigError) as caught:
+        apply_overrides({"train": {"size": [1, 2]}, "name": "text"}, wrong)
+    assert len(caught.value.problems) == len(wrong)
+    for override, problem in zip(wrong, caught.value.problems, strict=True):
+        assert problem.startswith(f"-o {override}")
