@@ -1,0 +1,1 @@
+"""Masks: run-length codes, objects, clean-up, and the one place where a threshold is applied."""

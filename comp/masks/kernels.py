@@ -1,0 +1,191 @@
+"""Compiled loops over pixels, runs and text. Imported when first used, since numba takes a quarter
+of a second.
+
+Each has its plain numpy twin in the tests. Nothing here raises: what is wrong comes back as a
+number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+NOT_A_NUMBER, ODD_COUNT, BEFORE_FIRST, NO_LENGTH, PAST_END, TOO_MANY = 1, 2, 3, 4, 5, 6
+LARGE = 1 << 60  # a number this long is past the end of any image; more digits are not added
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_runs(flat: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, int]:
+    """Find the maximal runs of 1.
+
+    Args:
+        flat: (n,) uint8 0/1, pixels in the order of the code.
+        words: the first ``n // 8 * 8`` bytes of `flat` as uint64, to pass over eight equal pixels
+            at once.
+
+    Returns:
+        runs (R, 2) int64 zero-based start and length, and the position of the first value above 1
+        or -1.
+    """
+    ones = np.uint64(0x0101010101010101)
+    n, n_words = flat.shape[0], words.shape[0]
+    runs = np.empty((16, 2), np.int64)
+    found = 0
+    inside = False
+    for w in range(n_words + 1):
+        low, high = w * 8, w * 8 + 8
+        if w == n_words:
+            high = n
+        elif words[w] == (ones if inside else np.uint64(0)):
+            continue
+        for i in range(low, high):
+            value = flat[i]
+            if value > 1:
+                return runs[:0], i
+            if (value == 1) == inside:
+                continue
+            if inside:
+                runs[found, 1] = i - runs[found, 0]
+                found += 1
+            else:
+                if found == runs.shape[0]:
+                    grown = np.empty((found * 2, 2), np.int64)
+                    grown[:found] = runs
+                    runs = grown
+                runs[found, 0] = i
+            inside = not inside
+    if inside:
+        runs[found, 1] = n - runs[found, 0]
+        found += 1
+    return runs[:found].copy(), -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def write_runs(runs: np.ndarray, base: int, out: np.ndarray) -> int:
+    """Write ``start length start length`` as ASCII into `out` and return the number of bytes.
+
+    Args:
+        runs: (R, 2) int64 zero-based.
+        out: uint8, long enough for every number and a space after each.
+    """
+    at = 0
+    digits = np.empty(20, np.uint8)
+    for r in range(runs.shape[0]):
+        for c in range(2):
+            value = runs[r, c] + (base if c == 0 else 0)
+            k = 0
+            while True:
+                digits[k] = 48 + value % 10
+                k += 1
+                value //= 10
+                if value == 0:
+                    break
+            while k:
+                k -= 1
+                out[at] = digits[k]
+                at += 1
+            out[at] = 32
+            at += 1
+    return max(at - 1, 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def read_runs(
+    text: np.ndarray, base: int, n_pixels: int, runs: np.ndarray
+) -> tuple[int, int, int, bool]:
+    """Read ``start length`` pairs from ASCII, stopping at the first fault.
+
+    Args:
+        text: (n,) uint8; numbers are set apart by spaces or tabs.
+        runs: (capacity, 2) int64, filled with zero-based runs.
+
+    Returns:
+        fault (0: none, else a constant of this module), number of runs read, byte where the faulty
+        number begins, and whether the runs are in order and apart.
+    """
+    n, i, found, numbers, last_end = text.shape[0], 0, 0, 0, 0
+    start, begin, tidy = 0, 0, True
+    while True:
+        while i < n and (text[i] == 32 or text[i] == 9):
+            i += 1
+        if i == n:
+            break
+        token, value = i, 0
+        while i < n and text[i] != 32 and text[i] != 9:
+            digit = int(text[i]) - 48
+            if digit < 0 or digit > 9:
+                return NOT_A_NUMBER, found, token, tidy
+            if value < LARGE:
+                value = value * 10 + digit
+            i += 1
+        numbers += 1
+        if numbers % 2:
+            if value < base:
+                return BEFORE_FIRST, found, token, tidy
+            start, begin = value - base, token
+            continue
+        if value == 0:
+            return NO_LENGTH, found, begin, tidy
+        if start >= n_pixels or value > n_pixels - start:
+            return PAST_END, found, begin, tidy
+        if found == runs.shape[0]:
+            return TOO_MANY, found, begin, tidy
+        tidy = tidy and start >= last_end
+        last_end = start + value
+        runs[found, 0] = start
+        runs[found, 1] = value
+        found += 1
+    return (ODD_COUNT if numbers % 2 else 0), found, begin, tidy
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill_runs(runs: np.ndarray, flat: np.ndarray) -> None:
+    """Set the pixels of `runs` (R, 2) in `flat` (n,) uint8 to 1."""
+    for r in range(runs.shape[0]):
+        start = runs[r, 0]
+        for i in range(start, start + runs[r, 1]):
+            flat[i] = 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shared_pixels(a: np.ndarray, b: np.ndarray) -> int:
+    """Count the pixels that two tables of runs share; each (R, 2) int64, in order and apart."""
+    i, j, shared = 0, 0, 0
+    while i < a.shape[0] and j < b.shape[0]:
+        end_a, end_b = a[i, 0] + a[i, 1], b[j, 0] + b[j, 1]
+        low, high = max(a[i, 0], b[j, 0]), min(end_a, end_b)
+        if high > low:
+            shared += high - low
+        if end_a <= end_b:
+            i += 1
+        else:
+            j += 1
+    return shared
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_label_runs(flat: np.ndarray) -> np.ndarray:
+    """Find the runs of equal labels above 0.
+
+    Args:
+        flat: (n,) int32 labels, 0 background.
+
+    Returns:
+        (R, 3) int64: label, zero-based start, length, in pixel order.
+    """
+    n, n_runs, before = flat.shape[0], 0, 0
+    for i in range(n):
+        if flat[i] != before:
+            before = flat[i]
+            n_runs += before > 0
+    runs = np.empty((n_runs, 3), np.int64)
+    at, before = -1, 0
+    for i in range(n):
+        label = flat[i]
+        if label > 0:
+            if label != before:
+                at += 1
+                runs[at, 0], runs[at, 1], runs[at, 2] = label, i, 0
+            runs[at, 2] += 1
+        before = label
+    return runs
