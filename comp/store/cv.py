@@ -1,0 +1,94 @@
+"""cv.json: what the folds of a run say together. Pooled scores come from counts, never from fold scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from comp.config import Competition
+from comp.files import write_json
+from comp.metrics.scores import METRICS, per_class, score_counts
+from comp.registry import lookup
+from comp.store.runs import Run, read_counts
+
+
+def summarise(run: Run, competition: Competition, folds: Sequence[int], metrics: Sequence[str]) -> dict[str, Any]:
+    """Build the value of cv.json from the folds that are done.
+
+    Args:
+        folds: the folds the run must have to be complete.
+        metrics: reported beside the competition's own, which comes first.
+
+    Returns:
+        per fold scores, mean and std (ddof 1) over folds, pooled OOF scores over all images, per class.
+    """
+    metric = lookup(METRICS, competition.metric_name, "metric")
+    names = [metric.name, *(m for m in metrics if m != metric.name)]
+    done = [run.folds[k] for k in folds if k in run.folds]
+    rows, all_counts = [], []
+    views = list(done[0]["views"]) if done else []
+    for result in done:
+        path = run.dir / f"fold{result['fold']}" / f"oof.{views[0]}.counts.csv"
+        _, counts = read_counts(path, competition.n_classes)
+        all_counts.append(counts)
+        rows.append(
+            {
+                "fold": result["fold"],
+                "score": finite(score_counts(metric.name, counts)),
+                "n_images": result["n_images"],
+                "best_epoch": result["best_epoch"],
+                "epochs": result["epochs"],
+                "seconds": result["seconds"],
+                "scores": {m: finite(score_counts(m, counts)) for m in names},
+                "by_weights": result["scores"],
+                "heldout": result.get("heldout"),
+            }
+        )
+    pooled = np.concatenate(all_counts) if all_counts else np.zeros((0, competition.n_classes, 4), np.int64)
+    scores = [row["score"] for row in rows if row["score"] is not None]
+    return {
+        "run": run.name,
+        "competition": competition.name,
+        "task": competition.task,
+        "classes": list(competition.classes),
+        "metric": metric.name,
+        "greater_is_better": metric.greater_is_better,
+        "config_hash": run.config_hash,
+        "folds_hash": done[0]["folds_hash"] if done else None,
+        "n_folds": len(folds),
+        "folds": rows,
+        "mean": finite(float(np.mean(scores))) if scores else None,
+        "std": finite(float(np.std(scores, ddof=1))) if len(scores) > 1 else None,
+        "pooled": finite(score_counts(metric.name, pooled)) if rows else None,
+        "pooled_scores": {m: finite(score_counts(m, pooled)) for m in names} if rows else {},
+        "pooled_views": pooled_views(run, competition, done, views),
+        "per_class": dict(zip(competition.classes, map(finite, per_class(metric.name, pooled)), strict=True)) if rows else {},
+        "n_parameters": done[0]["n_parameters"] if done else None,
+        "precision": done[0]["precision"] if done else None,
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "views": views,
+        "weights": done[0]["weights"] if done else None,
+        "complete": len(done) == len(folds) and bool(folds),
+    }
+
+
+def pooled_views(run: Run, competition: Competition, done: list[dict[str, Any]], views: list[str]) -> dict[str, Any]:
+    """The pooled competition metric of every stored set of views."""
+    scores = {}
+    for name in views:
+        parts = [read_counts(run.dir / f"fold{r['fold']}" / f"oof.{name}.counts.csv", competition.n_classes)[1] for r in done]
+        scores[name] = finite(score_counts(competition.metric_name, np.concatenate(parts)))
+    return scores
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, or None where it is not a number: JSON has no NaN."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def write_cv(run: Run, cv: dict[str, Any]) -> None:
+    """Commit cv.json."""
+    write_json(run.dir / "cv.json", cv)

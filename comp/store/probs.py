@@ -1,0 +1,141 @@
+"""Stored probabilities of one fold: one flat memmap and its index, whatever the image sizes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comp.errors import DataError
+from comp.files import commit, commit_file, disk_error, temporary_or_disk_error
+
+STORE_DTYPES = {"uint8": (np.uint8, 255), "uint16": (np.uint16, 65535)}
+INDEX_COLUMNS = ("image_id", "K", "H", "W", "offset")
+
+
+def quantise(probs: np.ndarray, store: str = "uint8") -> np.ndarray:
+    """Round probabilities in [0, 1] to the stored integers, to the nearest (never truncated)."""
+    dtype, full = STORE_DTYPES[store]
+    return np.rint(np.clip(probs, 0.0, 1.0) * np.float32(full)).astype(dtype)
+
+
+class ProbsWriter:
+    """Writes `<stem>.npy` (flat) and `<stem>.csv` (index): images are appended, then committed together.
+
+    Args:
+        stem: final path without suffix, e.g. ``.../fold0/oof.none``.
+        store: uint8 or uint16.
+    """
+
+    def __init__(self, stem: Path, store: str = "uint8") -> None:
+        self.dtype = np.dtype(STORE_DTYPES[store][0])
+        self.npy, self.index = probs_files(stem)
+        self.rows: list[tuple[str, int, int, int, int]] = []
+        self.size = 0
+        self.made = temporary_or_disk_error(self.npy)
+        try:
+            self.file = open(self.made, "wb")  # noqa: SIM115 - closed by commit or abandon
+            self.file.write(b"\0" * 128)  # the npy header, rewritten when the length is known
+        except OSError as error:
+            raise disk_error(self.npy, 0, error) from error
+
+    def append(self, image_id: str, q: np.ndarray) -> None:
+        """Append one image's (K, H, W) integers of the store's dtype."""
+        if q.dtype != self.dtype or q.ndim != 3:
+            raise ValueError(f"{image_id}: expected (K, H, W) {self.dtype}, got {q.shape} {q.dtype}")
+        try:
+            self.file.write(np.ascontiguousarray(q).data)
+        except OSError as error:
+            self.abandon()
+            raise disk_error(self.npy, q.nbytes, error) from error
+        self.rows.append((image_id, *map(int, q.shape), self.size))
+        self.size += q.size
+
+    def commit(self) -> list[Path]:
+        """Put both files under their final names; the probabilities first, the index last."""
+        header = io.BytesIO()
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": (self.size,)})
+        assert header.tell() == 128
+        try:
+            self.file.seek(0)
+            self.file.write(header.getvalue())
+            self.file.close()
+        except OSError as error:
+            self.abandon()
+            raise disk_error(self.npy, 0, error) from error
+        commit_file(self.made, self.npy)
+        write_csv(self.index, INDEX_COLUMNS, self.rows)
+        return [self.npy, self.index]
+
+    def abandon(self) -> None:
+        """Drop what was written."""
+        self.file.close()
+        self.made.unlink(missing_ok=True)
+
+
+class Probs:
+    """Stored probabilities of one fold and one set of views; images are read as views of a memmap.
+
+    Raises:
+        DataError: the two files are missing or do not fit each other.
+    """
+
+    def __init__(self, npy: Path) -> None:
+        self.path = npy
+        try:
+            self.flat = np.load(npy, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read probabilities {npy}: {error}") from error
+        rows = read_csv(npy.with_suffix(".csv"))
+        self.where = {r["image_id"]: (int(r["K"]), int(r["H"]), int(r["W"]), int(r["offset"])) for r in rows}
+        self.ids = [r["image_id"] for r in rows]
+        end = max((k * h * w + o for k, h, w, o in self.where.values()), default=0)
+        if len(self.where) != len(self.ids) or end != self.flat.size:
+            raise DataError(f"{npy} and its index do not fit: {self.flat.size} values, index ends at {end}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.flat.dtype
+
+    def shape(self, image_id: str) -> tuple[int, int, int]:
+        """(K, H, W) of one image."""
+        k, h, w, _ = self._row(image_id)
+        return k, h, w
+
+    def read(self, image_id: str) -> np.ndarray:
+        """One image's (K, H, W) integers, a read-only view."""
+        k, h, w, offset = self._row(image_id)
+        return self.flat[offset : offset + k * h * w].reshape(k, h, w)
+
+    def _row(self, image_id: str) -> tuple[int, int, int, int]:
+        if image_id not in self.where:
+            raise DataError(f"{self.path} holds no image {image_id!r}")
+        return self.where[image_id]
+
+
+def probs_files(stem: Path) -> tuple[Path, Path]:
+    """The two files of stored probabilities: values and index."""
+    return stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".csv")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Commit rows as CSV (LF line ends)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return commit(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV that `write_csv` made."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error

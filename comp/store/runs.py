@@ -1,0 +1,132 @@
+"""A run's folder: results of its folds, counts, and whether they are complete.
+
+A fold is done when its `result.json`, written last, names every file with its sha256 and they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comp.errors import DataError, RunMismatchError
+from comp.files import Workspace, read_json, sha256, write_json
+from comp.store.probs import Probs, read_csv, write_csv
+
+RESULT = "result.json"
+COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
+
+
+def write_counts(path: Path, ids: Sequence[str], counts: np.ndarray, classes: Sequence[str]) -> Path:
+    """Commit per-image counts (N, K, 4) int64 as one row an image and class."""
+    rows = [(i, c, *map(int, counts[n, k])) for n, i in enumerate(ids) for k, c in enumerate(classes)]
+    return write_csv(path, COUNT_COLUMNS, rows)
+
+
+def read_counts(path: Path, n_classes: int) -> tuple[list[str], np.ndarray]:
+    """Read what `write_counts` wrote: ids, counts (N, K, 4) int64."""
+    rows = read_csv(path)
+    values = [[int(r["tp"]), int(r["fp"]), int(r["fn"]), int(r["tn"])] for r in rows]
+    if len(rows) % n_classes:
+        raise DataError(f"{path}: {len(rows)} rows are not a multiple of {n_classes} classes")
+    counts = np.array(values, dtype=np.int64).reshape(-1, n_classes, 4)
+    return [r["image_id"] for r in rows[::n_classes]], counts
+
+
+def describe_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Name, size and sha256 of files in `folder`, for `result.json`."""
+    return {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in sorted(names)}
+
+
+def write_result(folder: Path, result: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Commit `result.json`: the statement that the fold is done."""
+    whole = {**result, "files": describe_files(folder, names)}
+    write_json(folder / RESULT, whole)
+    return whole
+
+
+def read_result(folder: Path, verify: bool = False) -> dict[str, Any] | None:
+    """The fold's result, or None when it is not done.
+
+    Args:
+        verify: also compare every file's sha256, not only its size.
+
+    Raises:
+        RunMismatchError: a file named in it is missing or was changed.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    result: dict[str, Any] = read_json(path)
+    for name, said in result.get("files", {}).items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != said["bytes"] or (verify and sha256(file) != said["sha256"]):
+            raise RunMismatchError(
+                f"{file} is missing or not what {path} says; delete {path} to make the fold again with `comp cv`"
+            )
+    return result
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model's run over the folds.
+
+    Attributes:
+        config: the resolved model config.
+        folds: fold number -> result, for the folds that are done.
+        cv: cv.json, or None while incomplete.
+    """
+
+    name: str
+    dir: Path
+    config: dict[str, Any]
+    config_hash: str
+    folds: dict[int, dict[str, Any]] = field(default_factory=dict)
+    cv: dict[str, Any] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """True when every fold is done and the report was written over exactly these folds."""
+        return self.cv is not None and bool(self.cv["complete"]) and len(self.folds) == self.cv["n_folds"]
+
+    def oof(self, fold: int, views: str) -> Probs:
+        """Out-of-fold probabilities of one fold."""
+        return Probs(self.dir / f"fold{fold}" / f"oof.{views}.npy")
+
+    def test(self, fold: int, views: str) -> Probs:
+        """Test probabilities of one fold's model."""
+        return Probs(self.dir / f"fold{fold}" / f"test.{views}.npy")
+
+
+def read_run(workspace: Workspace, name: str) -> Run:
+    """Read one run.
+
+    Raises:
+        DataError: there is no such run.
+    """
+    folder = workspace.run(name)
+    meta = folder / "config.json"
+    if not meta.is_file():
+        known = [r.name for r in list_runs(workspace)]
+        raise DataError(f"no run {name!r} in {workspace.runs}; there are: {', '.join(known) or 'none'}")
+    said = read_json(meta)
+    folds: dict[int, dict[str, Any]] = {}
+    for path in sorted(folder.glob("fold*")):
+        number = path.name.removeprefix("fold")
+        result = read_result(path) if number.isdigit() else None
+        if result is not None:
+            folds[int(number)] = result
+    cv_path = folder / "cv.json"
+    cv = read_json(cv_path) if cv_path.is_file() else None
+    return Run(name, folder, said["config"], said["config_hash"], folds, cv)
+
+
+def list_runs(workspace: Workspace) -> list[Run]:
+    """All runs of the competition, by name."""
+    if not workspace.runs.is_dir():
+        return []
+    found = sorted(p.name for p in workspace.runs.iterdir() if (p / "config.json").is_file())
+    return [read_run(workspace, name) for name in found]

@@ -1,0 +1,78 @@
+"""Stored probabilities: what goes in comes out, for any sizes, and damage is seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from comp.errors import DataError
+from comp.store import Probs, ProbsWriter, quantise
+
+
+def write(stem: Path, images: dict[str, np.ndarray], store: str = "uint8") -> Path:
+    writer = ProbsWriter(stem, store)
+    for image_id, q in images.items():
+        writer.append(image_id, q)
+    return writer.commit()[0]
+
+
+def test_images_of_any_size_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = {f"città {n}": rng.integers(0, 256, (2, 3 + n, 7), dtype=np.uint8) for n in range(4)}
+    probs = Probs(write(tmp_path / "oof.none", images))
+    assert probs.ids == list(images)
+    for image_id, q in images.items():
+        assert probs.shape(image_id) == q.shape
+        np.testing.assert_array_equal(probs.read(image_id), q)
+        assert not probs.read(image_id).flags.writeable
+
+
+def test_uint16_is_kept(tmp_path: Path) -> None:
+    q = np.array([[[0, 1, 65535]]], np.uint16)
+    probs = Probs(write(tmp_path / "p", {"a": q}, "uint16"))
+    assert probs.dtype == np.uint16
+    np.testing.assert_array_equal(probs.read("a"), q)
+
+
+@given(hnp.arrays(np.float32, (1, 3, 5), elements=st.floats(0, 1, width=32)))
+def test_quantising_rounds_to_the_nearest(probs: np.ndarray) -> None:
+    q = quantise(probs)
+    assert q.dtype == np.uint8
+    assert np.abs(q / 255 - probs).max() <= 0.5 / 255 + 1e-6
+
+
+def test_nothing_stands_under_the_final_name_before_commit(tmp_path: Path) -> None:
+    writer = ProbsWriter(tmp_path / "p")
+    writer.append("a", np.zeros((1, 2, 2), np.uint8))
+    assert not (tmp_path / "p.npy").exists()
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+    npy = write(tmp_path / "p", {"a": np.zeros((1, 20, 20), np.uint8)})
+    npy.write_bytes(npy.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"p\.npy"):
+        Probs(npy)
+
+
+def test_an_index_of_another_file_is_refused(tmp_path: Path) -> None:
+    npy = write(tmp_path / "p", {"a": np.zeros((1, 2, 2), np.uint8)})
+    write(tmp_path / "q", {"a": np.zeros((1, 3, 2), np.uint8)})
+    (tmp_path / "p.csv").write_bytes((tmp_path / "q.csv").read_bytes())
+    with pytest.raises(DataError, match="do not fit"):
+        Probs(npy)
+
+
+def test_an_unknown_image_is_named(tmp_path: Path) -> None:
+    probs = Probs(write(tmp_path / "p", {"a": np.zeros((1, 2, 2), np.uint8)}))
+    with pytest.raises(DataError, match="holds no image 'b'"):
+        probs.read("b")
+
+
+def test_a_wrong_array_is_a_programming_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        ProbsWriter(tmp_path / "p").append("a", np.zeros((2, 2), np.uint8))
