@@ -1,0 +1,40 @@
+"""All mistakes of a model config at once: names, arguments and combinations, without building a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comp.config import ModelConfig
+from comp.models.build import check_architecture, head_of
+from comp.models.losses import check_loss
+from comp.models.optim import check_optimizer
+from comp.models.schedule import check_schedule
+from comp.models.tta import TTA
+from comp.registry import unknown
+
+
+def check_model(
+    config: ModelConfig, task: str, n_classes: int, channels: int, root: Path | None = None
+) -> list[str]:
+    """Every mistake in `model`, `loss`, `optim`, `schedule` and `predict`, each with its key and the nearest name.
+
+    Args:
+        n_classes: K; 1 for binary.
+        channels: bands of an image.
+        root: folder that a local weights file is relative to; default: the working directory.
+    """
+    problems = check_architecture(config.model, task, root)
+    if not any(p.startswith("model.head") for p in problems):
+        problems += check_loss(
+            config.loss, task=task, head=head_of(config.model, task), n_classes=n_classes
+        )
+    problems += check_optimizer(config.optim)
+    if config.optim.encoder_lr is not None and config.model.encoder_name is None:
+        problems.append("optim.encoder_lr: the model has no encoder")
+    problems += check_schedule(config.schedule, epochs=config.train.epochs, lr=config.optim.lr)
+    problems += [
+        f"predict.tta: {unknown(name, TTA, 'views')}"
+        for name in config.predict.tta
+        if name not in TTA
+    ]
+    return problems

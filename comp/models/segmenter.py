@@ -1,0 +1,134 @@
+"""A network with what the rest must know of it: head, stride, normalisation, what is frozen when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from comp.errors import ConfigError
+
+EPS = 1e-6
+
+
+class Segmenter(nn.Module):
+    """Wraps a network that maps (B, C, h, w) to logits (B, K', h, w).
+
+    Args:
+        net: the network; a part called `encoder` can be frozen and has its own learning rate.
+        task: binary, multiclass or multilabel.
+        head: sigmoid or softmax; K' is 2 for a binary softmax, else K.
+        stride: h and w must be multiples of it; the caller pads.
+        min_size: and h and w must be at least this (networks that pool several times).
+        min_batch: smallest batch that can be trained on: 2 where a BatchNorm follows a global pooling
+            (DeepLabV3, DeepLabV3Plus, PAN, UPerNet), which in a batch of 1 has one value a channel to norm.
+        freeze_encoder: True, or the number of first epochs.
+        mean, std: one number a channel; None: each image's own (normalize: image).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        task: str,
+        head: str,
+        stride: int = 32,
+        min_size: int = 1,
+        min_batch: int = 1,
+        freeze_encoder: bool | int = False,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.task, self.head = task, head
+        self.stride, self.min_size, self.min_batch = stride, min_size, min_batch
+        self.freeze_encoder = freeze_encoder
+        self.per_image = mean is None
+        # not in the state dict: they come from the config, as the rest of the architecture does
+        self.register_buffer(
+            "mean", torch.tensor(mean or (0.0,)).view(1, -1, 1, 1), persistent=False
+        )
+        self.register_buffer("std", torch.tensor(std or (1.0,)).view(1, -1, 1, 1), persistent=False)
+        self.set_epoch(0)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Bring pixels to what the network wants; before any padding, which `image` would count in.
+
+        Args:
+            x: (B, C, h, w) float32 in [0, 1].
+        """
+        if not self.per_image:
+            return (x - self.mean) / self.std
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        std = x.std(dim=(2, 3), keepdim=True, correction=0)
+        return (x - mean) / (std + EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K', h, w) of a normalised, padded batch (B, C, h, w).
+
+        Raises:
+            ConfigError: in training, when the batch is smaller than `min_batch`.
+        """
+        if self.training and len(x) < self.min_batch:
+            raise ConfigError(
+                f"train.batch_size: {type(self.net).__name__} cannot train on a batch of {len(x)}: its BatchNorm after "
+                f"a global pooling needs {self.min_batch} pictures; raise train.batch_size, or leave the last batch out"
+            )
+        logits: Tensor = self.net(x)
+        return logits
+
+    def logits_to_probs(self, logits: Tensor) -> Tensor:
+        """(B, K', h, w) logits of any float type to (B, K, h, w) float32 in [0, 1]; binary has K = 1."""
+        logits = logits.float()
+        if self.head == "sigmoid":
+            return torch.sigmoid(logits)
+        if self.task == "binary":
+            return torch.sigmoid(
+                logits[:, 1:2] - logits[:, 0:1]
+            )  # the foreground of a two-class softmax
+        return torch.softmax(logits, dim=1)
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The part of the network called `encoder`, if there is one."""
+        found = getattr(self.net, "encoder", None)
+        return found if isinstance(found, nn.Module) else None
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the encoder; empty for a network without one."""
+        return list(self.encoder.parameters()) if self.encoder is not None else []
+
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        """All other parameters."""
+        encoder = {id(p) for p in self.encoder_parameters()}
+        return [p for p in self.parameters() if id(p) not in encoder]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Freeze or free the encoder for the epoch that begins (the first is 0)."""
+        limit = self.freeze_encoder
+        self.encoder_frozen = limit if isinstance(limit, bool) else epoch < limit
+        for parameter in self.encoder_parameters():
+            parameter.requires_grad_(not self.encoder_frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Segmenter:
+        """As nn.Module's, but a frozen encoder stays in eval mode: its BatchNorm statistics too are kept."""
+        super().train(mode)
+        if self.encoder_frozen and self.encoder is not None:
+            self.encoder.eval()
+        return self
+
+    def extra_repr(self) -> str:
+        shown: dict[str, Any] = {"task": self.task, "head": self.head, "stride": self.stride}
+        return ", ".join(f"{k}={v}" for k, v in shown.items())
+
+
+def n_parameters(segmenter: nn.Module) -> int:
+    """How many numbers the network holds, frozen ones too."""
+    return sum(p.numel() for p in segmenter.parameters())

@@ -1,0 +1,250 @@
+"""Encoder weights: none, a pretrained tag, or a local file; the only place that may ask the network.
+
+Files are .safetensors, or .pth/.pt/.bin read with weights_only=True; nothing in them is run. The first
+convolution is adapted to the image's channels, anything else that does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from comp.errors import ConfigError, some
+from comp.models.encoders import check_encoder, timm_name
+from comp.registry import unknown
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+)  # keys that training scripts nest weights under
+PREFIXES = (
+    "module.",
+    "net.encoder.",
+    "encoder.",
+)  # of whole models, ours and smp's: their encoder is taken
+
+State = dict[str, Tensor]
+
+
+def is_file_name(weights: str) -> bool:
+    """True when `encoder_weights` means a local file and not a pretrained tag."""
+    return weights.endswith(SUFFIXES) or "/" in weights or os.sep in weights
+
+
+def check_weights(name: str, weights: str | None, root: Path | None = None) -> list[str]:
+    """What is wrong with `encoder_weights`, without reading or fetching anything."""
+    if weights is None or check_encoder(name):
+        return []
+    if is_file_name(weights):
+        path = find_file(weights, root)
+        return (
+            []
+            if path.is_file()
+            else [
+                f"no file {path}: put the weights of encoder {name} there, or use encoder_weights: null"
+            ]
+        )
+    inner = timm_name(name)
+    if inner is None:
+        tags = list(smp.encoders.encoders[name]["pretrained_settings"])
+        return (
+            []
+            if weights in tags
+            else [f"{unknown(weights, tags, 'pretrained tag')} (of encoder {name})"]
+        )
+    if timm_weights(inner, weights) is None:
+        tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{inner.partition('.')[0]}.*")]
+        return [f"{unknown(weights, [*tags, 'imagenet'], 'pretrained tag')} (of encoder {name})"]
+    return []
+
+
+def timm_weights(inner: str, weights: str) -> str | None:
+    """The full timm name whose weights are meant, or None: `imagenet` is the default of the name as given."""
+    model, _, tag = inner.partition(".")
+    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{model}.*")]
+    if weights in tags and tag in ("", weights):
+        return f"{model}.{weights}"
+    return inner if weights in ("imagenet", "pretrained") and tags else None
+
+
+def find_file(weights: str, root: Path | None) -> Path:
+    """A file name is relative to `root` (the workspace), or absolute."""
+    return (root or Path()) / Path(weights).expanduser()
+
+
+def fetch_native(name: str, tag: str) -> Path:
+    """The file of smp's own pretrained weights, from the hub or its cache on disk.
+
+    Raises:
+        ConfigError: neither is there; says which file to bring and where to name it.
+    """
+    settings = smp.encoders.encoders[name]["pretrained_settings"][tag]
+    repo, revision = settings["repo_id"], settings["revision"]
+    try:
+        return Path(hf_hub_download(repo, filename="model.safetensors", revision=revision))
+    except Exception as error:  # noqa: BLE001 - the hub's, the HTTP library's and the system's errors
+        url = f"https://huggingface.co/{repo}/resolve/{revision}/model.safetensors"
+        raise ConfigError(
+            no_network(name, tag, url, f"weights/{name}.{tag}.safetensors", error)
+        ) from error
+
+
+def no_network(name: str, tag: str, url: str, file: str, error: Exception) -> str:
+    """What to do where weights can neither be fetched nor found."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"model.encoder_weights: cannot fetch {tag!r} of encoder {name} ({reason}). Without a network: download {url} "
+        f"elsewhere, put it at {file} and set model.encoder_weights={file}; or train from scratch with "
+        "-o model.encoder_weights=null"
+    )
+
+
+def read_state(path: Path) -> State:
+    """Read the tensors of a weights file, unwrapped to an encoder's own names.
+
+    Raises:
+        ConfigError: missing, damaged, holding code, or holding no tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = load_file(path, device="cpu")
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"model.encoder_weights: no file {path}: put the weights there, or use encoder_weights: null"
+        ) from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.encoder_weights: cannot read {path} as plain weights ({reason})"
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    state = (
+        {k: v for k, v in found.items() if isinstance(v, Tensor)}
+        if isinstance(found, Mapping)
+        else {}
+    )
+    if not state:
+        raise ConfigError(f"model.encoder_weights: {path} holds no weights by name")
+    for prefix in PREFIXES:
+        inside = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        state = inside or state
+    return state
+
+
+def load_encoder(encoder: nn.Module, state: State, where: str) -> None:
+    """Fill an encoder from a state dict with its names; names it does not have (classifiers) are left.
+
+    Raises:
+        ConfigError: something of the encoder is missing, or has another shape.
+    """
+    own = encoder.state_dict()
+    given = {k: v for k, v in _older_names(state, own).items() if k in own}
+    missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
+    if missing:
+        raise ConfigError(
+            f"model.encoder_weights: {where} is of another encoder: it lacks {some(missing)}"
+        )
+    stem = next((k for k, v in own.items() if v.ndim == 4), "")
+    if given[stem].shape != own[stem].shape:
+        given[stem] = adapt_channels(given[stem], own[stem].shape[1])
+    unlike = [
+        f"{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}"
+        for k, v in given.items()
+        if v.shape != own[k].shape
+    ]
+    if unlike:
+        raise ConfigError(
+            f"model.encoder_weights: {where} is of another encoder: {some(unlike, 3)}"
+        )
+    nn.Module.load_state_dict(
+        encoder, {**own, **given}
+    )  # not smp's own, which want their classifier
+
+
+def adapt_channels(weight: Tensor, channels: int) -> Tensor:
+    """A first convolution's (out, c, kh, kw) weights for another number of input channels.
+
+    Channels are reused in turn and scaled so that equal inputs give an unchanged sum; one channel gets the sum.
+    """
+    given = weight.shape[1]
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, [c % given for c in range(channels)]] * (given / channels)
+
+
+def _older_names(state: State, own: Mapping[str, Tensor]) -> State:
+    """torchvision's old DenseNet files say `norm.1` where the network says `norm1`."""
+    renamed = {}
+    for key, value in state.items():
+        parts = key.split(".")
+        if key not in own and len(parts) > 2 and parts[-2] in ("1", "2"):
+            joined = ".".join([*parts[:-3], parts[-3] + parts[-2], parts[-1]])
+            key = joined if joined in own else key
+        renamed[key] = value
+    return renamed
+
+
+def timm_overlay(inner: str, state: State) -> dict[str, Any]:
+    """Arguments with which timm builds a model from this state dict instead of fetching one."""
+    overlay: dict[str, Any] = {"state_dict": state, "source": "", "custom_load": False}
+    config = timm.get_pretrained_cfg(inner)
+    stem = getattr(config, "first_conv", None)
+    if isinstance(stem, str) and f"{stem}.weight" in state and config is not None:
+        overlay["input_size"] = (int(state[f"{stem}.weight"].shape[1]), *config.input_size[1:])
+    return {"pretrained_cfg_overlay": overlay}
+
+
+@contextmanager
+def refuse_missing(where: str) -> Iterator[None]:
+    """timm only logs that weights did not fit; inside this block that is an error."""
+    logger = logging.getLogger("timm.models._builder")
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    listener, level, propagate = Listener(), logger.level, logger.propagate
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+        logger.propagate = propagate
+    lost = [m for m in heard if m.startswith(("Missing keys", "Unable to convert"))]
+    if lost:
+        names = lost[0].partition("(")[2].partition(")")[0].split(", ")
+        raise ConfigError(
+            f"model.encoder_weights: {where} is of another encoder: it lacks {some(names)}"
+        )
