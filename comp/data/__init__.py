@@ -1,0 +1,1 @@
+"""Images, masks and tables of the user: found, paired, read, split, cached, augmented."""

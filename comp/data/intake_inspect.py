@@ -1,0 +1,224 @@
+"""One look at a folder of data: what it holds and how it should be read, for `comp init`.
+
+Returns plain facts and the values of a competition.yaml; it prints and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from comp.data.decode import decode, read_size
+from comp.data.heldout import read_heldout
+from comp.data.intake import Record, Records, entries, look_for_records
+from comp.data.intake_codes import look_at_codes, look_at_sample
+from comp.data.intake_masks import MaskFacts, MaskRule, choose_rule, look_at_masks
+from comp.data.intake_seen import Understood, draft_competition
+from comp.data.intake_tables import (
+    Table,
+    class_table,
+    group_columns,
+    is_sample,
+    meta_table,
+    read_tables,
+)
+from comp.data.layouts import Found, Tree, affixes, detect, pattern, stripped, walk
+from comp.errors import DataError, some
+
+BANDS_LOOKED_AT = 16
+
+
+def inspect(root: Path) -> Understood:
+    """Look at a folder of data.
+
+    Raises:
+        DataError: no known layout, or more than one reading; the message says how to decide.
+    """
+    seen = Understood(root)
+    tree = walk(root)
+    found = detect(tree)
+    tables = read_tables(root, seen.problems)
+    sample = _sample(tables)
+    test = _test_pattern(tree, found, sample)
+    data: dict[str, Any] = {"train": [p.model_dump(exclude_defaults=True) for p in found.train]}
+    if test is not None:
+        data["test"] = test
+    draft = {"task": "binary", "classes": ["object"], "data": data}
+    records, problems = look_for_records(draft_competition(draft), root)
+    seen.problems += problems
+    seen.lines.append(f"layout {found.layout}" + (f" in {found.place}/" if found.place else ""))
+    _say_pairs(seen, found, records, test)
+    if not records.train:
+        raise DataError(f"{root}: no image has its mask:\n" + "\n".join(problems))
+    data |= _look_at_images(seen, records)
+    facts = look_at_masks(records.train)
+    rule = choose_rule(facts, class_table(tables), found.layout)
+    _say_masks(seen, facts, rule, class_table(tables) is not None)
+    seen.values = _values(rule, data)
+    ids = [record.image_id for record in records.train]
+    look_at_codes(seen, tables, records)
+    look_at_sample(seen, sample, tables, records)
+    meta = meta_table(tables, ids)
+    _choose_folds(seen, found, records.train, meta)
+    return seen
+
+
+def _values(rule: MaskRule, data: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"task": rule.task, "classes": list(rule.classes)}
+    if rule.ignore_index is not None:
+        values["ignore_index"] = rule.ignore_index
+    if rule.mask_values is not None:
+        data["mask_values"] = dict(sorted(rule.mask_values.items()))
+    if rule.mask_threshold is not None:
+        data["mask_threshold"] = rule.mask_threshold
+    values["data"] = data
+    return values
+
+
+def _sample(tables: Sequence[Table]) -> Table | None:
+    samples = [table for table in tables if is_sample(table.name)]
+    if len(samples) > 1:
+        raise DataError(
+            f"{some(t.name for t in samples)} all look like the sample submission; keep one there"
+        )
+    return samples[0] if samples else None
+
+
+def _test_pattern(tree: Tree, found: Found, sample: Table | None) -> str | None:
+    """The pattern of the test images: the one whose ids the sample submission spells."""
+    if found.test is None:
+        return None
+    names = tree.images[found.test]
+    choices = affixes(names)
+    if sample is not None:
+        cells = {cell for column in sample.frame for cell in sample.frame[column]}
+        cells |= {cell.rpartition("_")[0] for cell in cells}
+        choices.sort(key=lambda affix: -len(stripped(names, affix) & cells))  # stable: plain first
+    return pattern(found.test, choices[0], names)
+
+
+def _say_pairs(seen: Understood, found: Found, records: Records, test: str | None) -> None:
+    for pairs in found.train:
+        n = sum(record.split == pairs.split for record in records.train)
+        part = "validation " if pairs.split == "val" else ""
+        seen.lines.append(f"{n} {part}pairs: {pairs.images} with {pairs.masks}")
+    if test is not None:
+        seen.lines.append(f"{len(records.test)} test images: {test}")
+    else:
+        seen.lines.append("no test images")
+    if records.left_out:
+        seen.lines.append(
+            f"left out, {len(records.left_out)} image files that fit no pattern: "
+            + some(path.relative_to(seen.root) for path in records.left_out)
+        )
+
+
+def _look_at_images(seen: Understood, records: Records) -> dict[str, Any]:
+    """Sizes of all images from their headers; bands of a few, spread over the set."""
+    every = [*records.train, *records.test]
+    for what, part in (("train", records.train), ("test", records.test)):
+        sizes: Counter[tuple[int, int]] = Counter()
+        with ThreadPoolExecutor(2) as pool:
+            for size in pool.map(_size, [record.image for record in part]):
+                if isinstance(size, str):
+                    seen.problems.append(size)
+                else:
+                    sizes[size] += 1
+        if sizes:
+            told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
+            seen.lines.append(f"{what} sizes, height x width: {told}")
+    kinds: Counter[tuple[int, str]] = Counter()
+    for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
+        try:
+            stored = decode(record.image)
+        except DataError:
+            continue  # `comp verify` names every one of these
+        kinds[stored.pixels.shape[2] - stored.alpha, str(stored.pixels.dtype)] += 1
+    told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
+    seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
+    bands = {bands for bands, _ in kinds}
+    if bands <= {1, 3}:
+        return {}  # one band is shown as three
+    if len(bands) > 1:
+        raise DataError(
+            f"{seen.root}: images of {some(sorted(bands))} bands; all must have the same number"
+            " (1 beside 3 is fine): convert them, or keep one kind there"
+        )
+    return {"channels": bands.pop()}
+
+
+def _size(path: Path) -> tuple[int, int] | str:
+    try:
+        return read_size(path)
+    except DataError as error:
+        return str(error)
+
+
+def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule, has_table: bool) -> None:
+    total = sum(facts.pixels.values()) + facts.bits
+    shares = [f"{v}: {facts.pixels[v] / total:.4f} ({facts.files[v]} masks)" for v in facts.values]
+    if facts.bits:
+        shares.append(f"set bit: {facts.bits / total:.4f}")
+    seen.lines.append(f"mask values, share of pixels: {some(shares, 24)}")
+    seen.problems += facts.faults
+    source = "classes.csv beside the data" if has_table else "mask values"
+    seen.lines.append(f"task {rule.task}, from the {source}: {some(rule.classes, 24)}")
+    if rule.ignore_index is not None:
+        seen.lines.append(f"ignored mask value: {rule.ignore_index}")
+    seen.lines += rule.notes
+    if rule.notes:
+        seen.why["task"] = rule.notes[0]
+
+
+def _choose_folds(
+    seen: Understood, found: Found, train: Sequence[Record], meta: tuple[Table, str] | None
+) -> None:
+    """Predefined parts and lists of ids before groups, groups before plain stratified folds."""
+    folds: dict[str, Any] = {"scheme": "stratified", "n_splits": min(5, len(train)), "seed": 0}
+    why = "every fold gets the same mix of coverage and empty images, or of classes"
+    if meta is not None:
+        table, id_column = meta
+        seen.values["data"] |= {"meta": table.name, "meta_id_column": id_column}
+        seen.lines.append(
+            f"{table.name}: one row an image, columns {some(table.frame.columns, 12)}"
+        )
+        groups = group_columns(table.frame, id_column, [r.image_id for r in train])
+        if groups:
+            column, n = next(iter(groups.items()))
+            folds |= {"scheme": "stratified_group", "n_splits": min(5, n), "group": column}
+            told = ", ".join(f"{c} ({k} groups)" for c, k in groups.items())
+            why = f"images of one {column} stay together; possible group columns: {told}"
+    if any(pairs.split == "val" for pairs in found.train):
+        folds = {"scheme": "predefined"}
+        why = "one fold: trained on train/, validated on the makers' validation part"
+    elif listed := _heldout(seen, train):
+        folds, why = {"scheme": "heldout", "heldout": listed}, "one fold: the images listed there"
+    seen.values["folds"] = folds
+    seen.why["folds"] = why
+    seen.lines.append(f"folds: {folds['scheme']}: {why}")
+
+
+def _heldout(seen: Understood, train: Sequence[Record]) -> str | None:
+    """A JSON file at the top that lists some of the training images."""
+    listed = {}
+    for name, is_folder in entries(seen.root):
+        if is_folder or not name.lower().endswith(".json"):
+            continue
+        try:
+            ids = read_heldout(seen.root / name, train)
+        except DataError as error:
+            seen.lines.append(f"{name}: not a list of training images ({error})")
+            continue
+        if 0 < len(ids) < len(train):
+            listed[name] = len(ids)
+            seen.lines.append(f"{name}: lists {len(ids)} training images")
+    validation = [name for name in listed if "val" in name.lower() or "held" in name.lower()]
+    chosen = validation or [name for name in listed if "train" not in name.lower()]
+    if len(chosen) > 1:
+        raise DataError(
+            f"{some(chosen)} each list training images; which ones validate? Keep one of them there"
+        )
+    return chosen[0] if chosen else None

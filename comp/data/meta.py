@@ -1,0 +1,54 @@
+"""One column of the competition's meta table, by image_id."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from comp.config import Competition
+from comp.errors import DataError, FoldsError, some
+from comp.registry import unknown
+
+
+def read_meta_column(
+    competition: Competition, data_root: Path, column: str, ids: Sequence[str], key: str
+) -> list[str]:
+    """Read a column of `data.meta` for each of `ids`, as text.
+
+    Args:
+        key: the config key that asks, for messages: ``folds.group``.
+
+    Raises:
+        FoldsError: no table, no such column, images without a row, or cells that are empty.
+        DataError: the table cannot be read, or holds an id twice.
+    """
+    data = competition.data
+    if data.meta is None:
+        raise FoldsError(
+            f"{key} is {column!r}, but data.meta names no table; expected a CSV with one row an image"
+        )
+    path = data_root / data.meta
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read (data.meta): {error}") from error
+    for name, where in ((data.meta_id_column, "data.meta_id_column"), (column, key)):
+        if name not in names:
+            raise FoldsError(f"{path}: {where}: {unknown(name, names, 'column')}")
+    if repeated := [
+        i for i, n in Counter(row[data.meta_id_column] for row in rows).items() if n > 1
+    ]:
+        raise DataError(f"{path}: {len(repeated)} ids have more than one row: {some(repeated)}")
+    values = {row[data.meta_id_column]: row[column] for row in rows}
+    if missing := [image_id for image_id in ids if image_id not in values]:
+        raise FoldsError(f"{path}: {len(missing)} training images have no row: {some(missing)}")
+    if empty := [image_id for image_id in ids if not values[image_id]]:
+        raise FoldsError(
+            f"{path}: column {column!r} is empty for {len(empty)} images: {some(empty)}"
+        )
+    return [values[image_id] for image_id in ids]
