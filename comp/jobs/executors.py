@@ -1,0 +1,146 @@
+"""Executors: `serial` runs the jobs in this process, `local` in one warm spawned process a slot.
+
+One failed job never stops the others; its slot gets a new process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from comp.errors import StoppedError
+from comp.jobs.slots import Slot
+from comp.jobs.worker import run_job, worker_main
+
+OnEvent = Callable[[Any, dict[str, Any]], None]
+
+
+class Executor(Protocol):
+    """Runs every job and returns, a job, its last event: `done` or `failed`."""
+
+    def __call__(self, jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]: ...
+
+
+def run_serial(jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]:
+    """Run the jobs one after another in this process, on the first slot's device."""
+    ends = []
+    for job in jobs:
+        on_event(job, {"type": "start", "device": slots[0].device})
+        end = run_job(job, slots[0].device, lambda event, job=job: on_event(job, event))
+        on_event(job, end)
+        ends.append(end)
+    return ends
+
+
+@dataclass
+class _Worker:
+    slot: Slot
+    process: Any
+    connection: Connection
+    job: int | None = None
+
+
+def run_local(jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]:
+    """Run the jobs in order, each on the first free slot.
+
+    Raises:
+        StoppedError: on SIGINT or SIGTERM, after the workers were ended.
+    """
+    ends: list[dict[str, Any] | None] = [None] * len(jobs)
+    waiting = list(range(len(jobs)))
+    workers: list[_Worker] = []
+    with stop_signals():
+        try:
+            for slot in slots[: len(jobs)]:
+                workers.append(start_worker(slot))
+            while any(end is None for end in ends):
+                for n, worker in enumerate(workers):
+                    if worker.job is None and waiting:
+                        if not worker.process.is_alive():
+                            workers[n] = worker = start_worker(worker.slot)
+                        worker.job = waiting.pop(0)
+                        worker.connection.send(jobs[worker.job])
+                        on_event(jobs[worker.job], {"type": "start", "device": worker.slot.device})
+                listen(workers, jobs, ends, on_event)
+        finally:
+            for worker in workers:
+                end_worker(worker)
+    return [end for end in ends if end is not None]
+
+
+def listen(workers: list[_Worker], jobs: Sequence[Any], ends: list[dict[str, Any] | None], on_event: OnEvent) -> None:
+    """Take what the workers said since last time; a dead one's job has failed."""
+    busy = {w.connection: w for w in workers if w.job is not None}
+    for ready in wait(list(busy)):
+        worker = busy[ready]  # type: ignore[index]
+        assert worker.job is not None
+        try:
+            event = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            worker.process.join()
+            event = {"type": "failed", "error": say_exit(worker.process.exitcode), "bug": True}
+        on_event(jobs[worker.job], event)
+        if event["type"] in ("done", "failed"):
+            ends[worker.job], worker.job = event, None
+            if event["type"] == "failed":
+                end_worker(worker)  # memory or a device context may be spoilt
+
+
+def say_exit(code: int | None) -> str:
+    """Put a process's exit code in words."""
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        likely = " (likely out of memory)" if -code == signal.SIGKILL else ""
+        return f"killed by signal {-code} {name}{likely}"
+    return f"its process ended with exit code {code}"
+
+
+def start_worker(slot: Slot) -> _Worker:
+    """Start the process of a slot."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=worker_main, args=(theirs, slot.device), name=f"slot{slot.index}")
+    process.start()
+    theirs.close()
+    return _Worker(slot, process, ours)
+
+
+def end_worker(worker: _Worker) -> None:
+    """End a worker: asked when idle, terminated when busy, killed when deaf."""
+    with contextlib.suppress(OSError, ValueError):
+        if worker.job is None:
+            worker.connection.send(None)
+        else:
+            worker.process.terminate()
+    worker.process.join(5)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.connection.close()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a StoppedError while the block runs (main thread only)."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise StoppedError(f"stopped by {signal.Signals(number).name}: finished folds are kept; run the same command to go on", number)
+
+    try:
+        kept = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+EXECUTORS: dict[str, Executor] = {"serial": run_serial, "local": run_local}

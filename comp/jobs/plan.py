@@ -1,0 +1,114 @@
+"""From configs and folds to run directories and a list of jobs; all that is wrong is said before any work.
+
+A run directory is one model on one set of folds, computed one way. Made by anything else, it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from comp.config import Competition, ModelConfig, config_hash, differences, find_config, load_model, resolved
+from comp.errors import CompError, ConfigError, RunMismatchError, UsageError
+from comp.files import Workspace, check_name, commit, digest, read_json, write_json
+from comp.store import read_result
+from comp.train.job import FoldJob
+
+IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition, beside the data section
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One model over the folds."""
+
+    name: str
+    config: ModelConfig
+    compute: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        return digest([config_hash(self.config), self.compute])
+
+
+def load_configs(root: Path, arguments: Sequence[str], overrides: Sequence[str], name: str | None) -> dict[str, ModelConfig]:
+    """Load every `--config`, keyed by run name (the file's stem, or --name for a single config).
+
+    Raises:
+        ConfigError: the mistakes of all files together.
+        UsageError: two configs with one name; --name with several configs.
+    """
+    if name is not None and len(arguments) != 1:
+        raise UsageError(f"--name {name}: needs exactly one --config, got {len(arguments)}")
+    configs: dict[str, ModelConfig] = {}
+    problems: list[str] = []
+    for argument in arguments:
+        try:
+            path = find_config(root, argument)
+            run = check_name(name or path.stem, "run name")
+            if run in configs:
+                raise UsageError(f"two configs are named {run!r}; rename one, or run them apart with --name")
+            configs[run] = load_model(path, overrides)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return configs
+
+
+def identity(run: PlannedRun, competition: Competition, folds_hash: str) -> dict[str, Any]:
+    """What config.json says; any difference makes it another run."""
+    whole = resolved(competition)
+    return {
+        "config": resolved(run.config),
+        "compute": run.compute,
+        "competition": {key: whole[key] for key in IDENTITY},
+        "folds_hash": folds_hash,
+    }
+
+
+def prepare_run(workspace: Workspace, run: PlannedRun, competition: Competition, folds_hash: str) -> None:
+    """Make the run's directory, or check that the one there is the same run.
+
+    Raises:
+        RunMismatchError: naming each value that differs.
+    """
+    folder = workspace.run(run.name)
+    wanted = identity(run, competition, folds_hash)
+    path = folder / "config.json"
+    if path.is_file():
+        said = read_json(path)
+        found = differences({k: said.get(k) for k in wanted}, wanted)
+        if found:
+            raise RunMismatchError(
+                f"{workspace.relative(folder)} was made by something else:\n  "
+                + "\n  ".join(found)
+                + "\nuse --name for a new run, or delete that folder"
+            )
+        return
+    text = yaml.safe_dump(wanted["config"], sort_keys=False, allow_unicode=True)
+    commit(folder / "config.yaml", f"# resolved config of run {run.name}\n{text}")
+    write_json(path, {**wanted, "config_hash": run.hash})
+
+
+def plan_jobs(
+    workspace: Workspace, competition: Competition, runs: Sequence[PlannedRun], folds: Sequence[int], folds_hash: str
+) -> tuple[list[FoldJob], list[FoldJob]]:
+    """Return (jobs to do, jobs already done), folds of one run together."""
+    todo: list[FoldJob] = []
+    done: list[FoldJob] = []
+    for run in runs:
+        for fold in folds:
+            job = FoldJob(
+                workspace.root, competition, run.config, run.name, fold, run.compute, run.hash, folds_hash
+            )
+            try:
+                finished = read_result(job.folder, verify=True) is not None
+            except CompError:
+                (job.folder / "result.json").unlink()  # a file of it is gone or changed: made again
+                finished = False
+            (done if finished else todo).append(job)
+    return todo, done

@@ -1,0 +1,57 @@
+"""What one training job is told, and what it tells while it runs. Plain data: it crosses processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comp.config import Competition, ModelConfig
+from comp.files import Workspace
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """Train `config` on every fold but `fold`, predict `fold` and the test images.
+
+    Args:
+        compute: the run's fixed way of computing, as `Compute.as_dict()`.
+        folds_hash: the folds file that the plan was made with; another one is refused.
+    """
+
+    root: Path
+    competition: Competition
+    config: ModelConfig
+    run: str
+    fold: int
+    compute: dict[str, Any]
+    config_hash: str
+    folds_hash: str
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.root, self.competition.name)
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.fold(self.run, self.fold)
+
+    @property
+    def label(self) -> str:
+        """How logs name the job."""
+        return f"{self.run}/fold{self.fold}"
+
+    def work(self, device: str, emit: Emit) -> dict[str, Any]:
+        """Do the job in this process, on `device` (cpu or cuda:<n>), and return its result."""
+        import torch
+
+        from comp.train.loop import train_fold
+
+        if device == "cpu":
+            import cv2
+
+            cv2.setNumThreads(1)  # its own pool would fight with the neighbouring slots
+        return train_fold(self, torch.device(device), emit)

@@ -1,0 +1,162 @@
+"""What a trained fold leaves: weights, history, OOF and test probabilities, and last of all `result.json`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from comp.data.cache import Cache, Recipe, open_cache
+from comp.data.intake import Records
+from comp.files import commit
+from comp.models.segmenter import Segmenter
+from comp.predict import predict_images
+from comp.store import ProbsWriter, quantise, write_counts, write_csv, write_result
+from comp.train.job import FoldJob
+from comp.train.validate import Eyes, count_probs, scores_of
+
+
+def write_outputs(
+    job: FoldJob,
+    eyes: Eyes,
+    segmenter: Segmenter,
+    weights: dict[str, dict[str, torch.Tensor]],
+    epochs: dict[str, int],
+    history: list[dict[str, Any]],
+    val_indices: Sequence[int],
+    heldout_indices: Sequence[int],
+    records: Records,
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """Write every file of the fold and return its result.
+
+    Args:
+        weights: best_metric, best_loss and last; a kind without any validation falls back to last.
+        heldout_indices: images of fold -2, scored once, here, with the chosen weights.
+        epochs: the epoch each kind of weights is of.
+    """
+    started = time.monotonic()
+    folder, competition, predict = job.folder, job.competition, job.config.predict
+    weights = {k: w or weights["last"] for k, w in weights.items()}
+    names = write_weights(folder, weights)
+    names += [write_history(folder, history)]
+    if job.config.train.tensorboard:
+        write_tensorboard(folder, history)
+    segmenter.load_state_dict(weights[predict.weights])
+    scores: dict[str, dict[str, float]] = {}
+    for views in predict.tta:
+        written, counts = write_oof(job, eyes, segmenter, views, val_indices)
+        names += written
+        scores[views] = scores_of(counts, competition)
+    heldout: dict[str, dict[str, float]] = {}
+    for views in predict.tta if heldout_indices else ():
+        written, counts = write_oof(job, eyes, segmenter, views, heldout_indices, "heldout")
+        names += written
+        heldout[views] = scores_of(counts, competition)
+    if records.test:
+        names += write_test(job, eyes, segmenter, records)
+    metric = competition.metric_name
+    by_epoch = {row["epoch"]: row for row in history}
+    result = {
+        "run": job.run,
+        "fold": job.fold,
+        "competition": competition.name,
+        "task": competition.task,
+        "classes": list(competition.classes),
+        "metric": metric,
+        "views": scores,
+        "score": scores[predict.tta[0]][metric],
+        "weights": predict.weights,
+        "scores": {k: by_epoch.get(e, {}).get(f"val_{metric}") for k, e in epochs.items()},
+        "best_epoch": epochs[predict.weights] or len(history),
+        "epochs": len(history),
+        "seconds": round(said["seconds_train"] + time.monotonic() - started, 1),
+        "seconds_predict": round(time.monotonic() - started, 1),
+        "n_parameters": said["n_parameters"],
+        "n_images": len(val_indices),
+        "heldout": heldout or None,
+        "has_test": bool(records.test),
+        "compute": job.compute,
+        "precision": job.compute["precision"],
+        "config_hash": job.config_hash,
+        "folds_hash": job.folds_hash,
+    }
+    return write_result(folder, result, names)
+
+
+def write_weights(folder: Any, weights: dict[str, dict[str, torch.Tensor]]) -> list[str]:
+    """Commit each kind of weights as safetensors."""
+    from safetensors.torch import save
+
+    names = []
+    for kind, tensors in weights.items():
+        name = f"weights.{kind}.safetensors"
+        # Tied tensors may share memory, which safetensors refuses: each is saved as its own copy.
+        commit(folder / name, save({k: v.clone().contiguous() for k, v in tensors.items()}))
+        names.append(name)
+    return names
+
+
+def write_history(folder: Any, history: list[dict[str, Any]]) -> str:
+    """Commit history.csv: one row an epoch; cells of epochs without validation are blank."""
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    write_csv(folder / "history.csv", columns, [[row.get(c, "") for c in columns] for row in history])
+    return "history.csv"
+
+
+def write_tensorboard(folder: Any, history: list[dict[str, Any]]) -> None:
+    """Write the history as TensorBoard event files beside it (not part of the result)."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with contextlib.closing(SummaryWriter(str(folder / "tensorboard"))) as writer:  # type: ignore[no-untyped-call]
+        for row in history:
+            for key, value in row.items():
+                if key != "epoch":
+                    writer.add_scalar(key.replace("_", "/", 1), value, row["epoch"])  # type: ignore[no-untyped-call]
+
+
+def write_oof(
+    job: FoldJob, eyes: Eyes, segmenter: Segmenter, views: str, val_indices: Sequence[int], kind: str = "oof"
+) -> tuple[list[str], np.ndarray]:
+    """Predict images the model did not see with one set of views; store probabilities and counts.
+
+    Args:
+        kind: oof, or heldout for the images of fold -2.
+
+    Returns:
+        the names written; counts (N, K, 4) in the order of `val_indices`.
+    """
+    ids, counts = eyes.truth.ids, {}
+    predict = job.config.predict
+    writer = ProbsWriter(job.folder / f"{kind}.{views}", predict.store)
+    for index, probs in predict_images(
+        segmenter, eyes.seen, val_indices, job.config.train, predict, views, eyes.compute, eyes.device
+    ):
+        writer.append(ids[index], quantise(probs, predict.store))
+        counts[index] = count_probs(probs, index, eyes)
+    files = writer.commit()
+    stacked = np.stack([counts[i] for i in val_indices])
+    table = job.folder / f"{kind}.{views}.counts.csv"
+    write_counts(table, [ids[i] for i in val_indices], stacked, job.competition.classes)
+    return [*(f.name for f in files), table.name], stacked
+
+
+def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records) -> list[str]:
+    """Predict the test images with every set of views."""
+    config = job.config
+    recipe = replace(eyes.seen.recipe, soft=False) if eyes.seen.recipe.size else Recipe()
+    cache: Cache = open_cache(job.workspace.cache, job.competition, records.test, recipe)
+    names: list[str] = []
+    for views in config.predict.tta:
+        writer = ProbsWriter(job.folder / f"test.{views}", config.predict.store)
+        for index, probs in predict_images(
+            segmenter, cache, range(len(cache.ids)), config.train, config.predict, views, eyes.compute, eyes.device
+        ):
+            writer.append(cache.ids[index], quantise(probs, config.predict.store))
+        names += [f.name for f in writer.commit()]
+    return names

@@ -1,0 +1,111 @@
+"""Scores of one model on the images of one fold: counts first, losses apart, both a mean over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from comp.config import Competition, ModelConfig
+from comp.data.cache import Cache
+from comp.data.resize import soft_target
+from comp.errors import DataError
+from comp.masks.decide import decide
+from comp.metrics.counts import count_image
+from comp.metrics.scores import score_counts
+from comp.models.compute import Compute
+from comp.models.losses import Target, WeightedLoss, make_target
+from comp.models.segmenter import Segmenter
+from comp.predict import predict_images
+from comp.store import quantise
+
+REPORTED = {
+    "binary": ("iou_image_mean", "dice_image_mean", "iou_dataset", "iou_with_background", "pixel_accuracy"),
+    "multiclass": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
+    "multilabel": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
+}
+
+
+def reported_metrics(competition: Competition) -> tuple[str, ...]:
+    """The competition's metric first, then the usual ones of its task."""
+    usual = REPORTED[competition.task]
+    return (competition.metric_name, *(m for m in usual if m != competition.metric_name))
+
+
+def scores_of(counts: np.ndarray, competition: Competition) -> dict[str, float]:
+    """Every reported metric of counts (N, K, 4)."""
+    return {name: score_counts(name, counts) for name in reported_metrics(competition)}
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What a model is looked at with: the images as it sees them, the truth as it is scored."""
+
+    competition: Competition
+    config: ModelConfig
+    seen: Cache  # the model's reading recipe
+    truth: Cache  # native recipe
+    compute: Compute
+    device: torch.device
+
+
+def target_of(seen: Cache, indices: Sequence[int], competition: Competition) -> Target:
+    """The truth of a batch on the network's grid, soft where the recipe is soft."""
+    task, n_classes = competition.task, competition.n_classes
+    stored = [labels_of(seen, i) for i in indices]
+    if seen.recipe.soft:
+        soft = [soft_target(labels, task, n_classes) for labels in stored]
+        planes, valid = (torch.from_numpy(np.stack(part)) for part in zip(*soft, strict=True))
+        return Target(planes, valid)
+    return make_target(torch.from_numpy(np.stack(stored)), task, n_classes)
+
+
+def labels_of(cache: Cache, index: int) -> np.ndarray:
+    """The labels of one image that must have them."""
+    labels = cache.labels(index)
+    if labels is None:
+        raise DataError(f"image {cache.ids[index]!r} has no mask to score against")
+    return labels
+
+
+def validate(
+    segmenter: Segmenter, indices: Sequence[int], eyes: Eyes, loss: WeightedLoss
+) -> tuple[dict[str, float], dict[str, float], float]:
+    """Predict `indices` without TTA and score them.
+
+    Returns:
+        scores: every reported metric; terms: every loss term, unweighted; total: the weighted loss.
+        Losses are means over images of the loss of the batch each image was in.
+    """
+    sums: dict[str, float] = {}
+    total = 0.0
+
+    def on_logits(logits: torch.Tensor, batch: list[int]) -> None:
+        nonlocal total
+        target = target_of(eyes.seen, batch, eyes.competition)
+        target = Target(target.planes.to(eyes.device), target.valid.to(eyes.device))
+        value, terms = loss(logits, target)
+        total += float(value) * len(batch)
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term) * len(batch)
+
+    counts = np.zeros((len(indices), eyes.competition.n_classes, 4), dtype=np.int64)
+    place = {index: n for n, index in enumerate(indices)}
+    train, predict = eyes.config.train, eyes.config.predict
+    for index, probs in predict_images(
+        segmenter, eyes.seen, indices, train, predict, "none", eyes.compute, eyes.device, on_logits
+    ):
+        counts[place[index]] = count_probs(probs, index, eyes)
+    n = len(indices)
+    return scores_of(counts, eyes.competition), {k: v / n for k, v in sums.items()}, total / n
+
+
+def count_probs(probs: np.ndarray, index: int, eyes: Eyes) -> np.ndarray:
+    """Counts (K, 4) of one image, through the same rounding and threshold as the stored OOF."""
+    q = quantise(probs, eyes.config.predict.store)
+    mask = decide(q, eyes.competition.task)
+    counted: Any = count_image(mask, labels_of(eyes.truth, index), eyes.competition.task, eyes.competition.n_classes)
+    return np.asarray(counted, dtype=np.int64)
