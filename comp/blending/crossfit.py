@@ -1,0 +1,216 @@
+"""What a fitted ensemble is really worth: everything fitted is fitted again without the images it is scored on.
+
+For each part (a fold, or one of five parts of a single fold's images) views, weights, method, thresholds
+and minimum area come from the other parts only. The labels of a part cannot reach the fit scored on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from comp.blending.blend import Source, blend_counts, single_counts
+from comp.blending.cleaning import fit_min_area
+from comp.blending.pool import MAX_ENTRIES, Pool
+from comp.blending.search import TOTAL, Objective, Thresholds, Weights, search, signed_score
+
+PARTS = 5
+UNITS = 400  # jackknife groups at most
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything that was chosen on some images.
+
+    Args:
+        columns: the column (view) taken for each member.
+        weights: one integer a column; columns not taken have 0.
+        thresholds: one a plane; None for multiclass.
+    """
+
+    columns: tuple[int, ...]
+    weights: Weights
+    thresholds: Thresholds
+    min_area_px: int
+    method: str
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The counts behind the three numbers; every array of counts is (N, K, 4) int64, images in source order.
+
+    Args:
+        singles: (C, N, K, 4), each column alone at 0.5.
+        fit: fitted on all images.
+        part_fits: part -> what was fitted without it; empty when there are fewer than two parts.
+        cross_fitted: None when there are fewer than two parts.
+        uniform_fit, single_fit: the two simpler answers.
+        n_searched: images whose disputed pixels the search held in memory.
+    """
+
+    parts: np.ndarray
+    singles: np.ndarray
+    fit: Fit
+    part_fits: dict[int, Fit]
+    as_fitted: np.ndarray
+    cross_fitted: np.ndarray | None
+    uniform_fit: Fit
+    uniform: np.ndarray
+    single_fit: Fit
+    n_searched: int
+
+
+def make_parts(folds: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
+    """Give each image the part it is held out with.
+
+    Args:
+        folds: (N,) integers. Two or more different folds are the parts.
+        groups: (N,) with one fold, images of one group share one of five parts; None: each by itself.
+
+    Returns:
+        (N,) int64 in 0..P-1; P is 1 when nothing can be held out.
+    """
+    values, parts = np.unique(np.asarray(folds), return_inverse=True)
+    if len(values) > 1:
+        return parts.astype(np.int64)
+    names = [str(i) for i in range(len(folds))] if groups is None else list(groups)
+    unique, member, sizes = np.unique(np.asarray(names), return_inverse=True, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(unique))
+    order = order[
+        np.argsort(-sizes[order], kind="stable")
+    ]  # large groups first, into the emptiest part
+    load = np.zeros(max(1, min(PARTS, len(unique))), np.int64)
+    part_of = np.zeros(len(unique), np.int64)
+    for group in order:
+        part_of[group] = int(np.argmin(load))
+        load[part_of[group]] += sizes[group]
+    return part_of[member].astype(np.int64)
+
+
+def fit_blend(
+    source: Source,
+    pool: Pool,
+    rows: np.ndarray,
+    members: Sequence[Sequence[int]],
+    singles: np.ndarray,
+    metric: str,
+    method: str = "auto",
+    clean_up: bool = True,
+) -> Fit:
+    """Choose views, weights, thresholds and minimum area on `rows` of the pool's images, and on no others.
+
+    Args:
+        members: for each member, the columns that are its views.
+        singles: (C, N, K, 4) counts of each column alone.
+    """
+    images = pool.images[rows]
+    columns = best_views(members, singles[:, images], metric)
+    objective = Objective(pool, rows, metric)
+    weights, thresholds, _, found = search(objective, columns, method)
+    area = fit_min_area(source, images, weights, thresholds, metric) if clean_up else 0
+    return Fit(columns, weights, thresholds, area, found)
+
+
+def best_views(
+    members: Sequence[Sequence[int]], singles: np.ndarray, metric: str
+) -> tuple[int, ...]:
+    """The column of each member that scores best alone; the first of equals. `singles` is (C, n, K, 4)."""
+    return tuple(
+        max(views, key=lambda c: (signed_score(metric, singles[c]), -c)) for views in members
+    )
+
+
+def cross_fit(
+    source: Source,
+    members: Sequence[Sequence[int]],
+    parts: np.ndarray,
+    metric: str,
+    method: str = "auto",
+    clean_up: bool = True,
+    max_entries: int = MAX_ENTRIES,
+) -> CrossFit:
+    """Fit on everything, then without each part, and count each fit on whole images.
+
+    Args:
+        members: for each member, the columns that are its views.
+        parts: (N,) as `make_parts` returns.
+        method: auto, or a key of `search.METHODS`.
+    """
+    singles = single_counts(source)
+    pool = Pool(source, max_entries=max_entries)
+    where = parts[pool.images]
+    everything = np.arange(len(pool.images))
+    fit = fit_blend(source, pool, everything, members, singles, metric, method, clean_up)
+    part_fits: dict[int, Fit] = {}
+    cross_fitted: np.ndarray | None = None
+    numbers = np.unique(parts)
+    if len(numbers) > 1 and all((where != part).any() for part in numbers):
+        cross_fitted = np.zeros((source.n_images, source.n_classes, 4), np.int64)
+        for part in numbers:
+            rows = np.flatnonzero(where != part)
+            found = fit_blend(source, pool, rows, members, singles, metric, method, clean_up)
+            part_fits[int(part)] = found
+            held = np.flatnonzero(parts == part)
+            cross_fitted[held] = fit_counts(source, held, found)
+    every = np.arange(source.n_images)
+    columns = best_views(members, singles, metric)
+    best = max(columns, key=lambda c: (signed_score(metric, singles[c]), -c))
+    uniform_fit = plain_fit(source, columns)
+    return CrossFit(
+        parts=parts,
+        singles=singles,
+        fit=fit,
+        part_fits=part_fits,
+        as_fitted=fit_counts(source, every, fit),
+        cross_fitted=cross_fitted,
+        uniform_fit=uniform_fit,
+        uniform=fit_counts(source, every, uniform_fit),
+        single_fit=plain_fit(source, (best,)),
+        n_searched=len(pool.images),
+    )
+
+
+def plain_fit(source: Source, columns: tuple[int, ...]) -> Fit:
+    """Equal weights, threshold 0.5, no clean-up."""
+    each = TOTAL // len(columns) if TOTAL % len(columns) == 0 else 1
+    weights = tuple(each if c in columns else 0 for c in range(source.n_columns))
+    thresholds = None if source.task == "multiclass" else (0.5,) * source.n_classes
+    return Fit(columns, weights, thresholds, 0, "single" if len(columns) == 1 else "uniform")
+
+
+def fit_counts(source: Source, images: np.ndarray, fit: Fit) -> np.ndarray:
+    """Count `fit` on whole images, by the steps of a submission: (len(images), K, 4) int64."""
+    return blend_counts(source, images, fit.weights, fit.thresholds, fit.min_area_px)
+
+
+def paired_error(
+    metric: str, a: np.ndarray, b: np.ndarray, groups: Sequence[str] | None = None
+) -> float:
+    """Standard error of ``score(a) - score(b)`` by the delete-one jackknife over images or groups.
+
+    For a mean over images without groups this is exactly the standard error of the mean difference.
+    More than `UNITS` images or groups are first put together, by a seeded order, into that many.
+
+    Args:
+        a, b: (N, K, 4) counts on the same images.
+        groups: (N,) images of one group are left out together.
+
+    Returns:
+        infinity with fewer than two units, or where a score is undefined.
+    """
+    names = [str(i) for i in range(len(a))] if groups is None else list(groups)
+    unique, unit = np.unique(np.asarray(names), return_inverse=True)
+    n_units = min(len(unique), UNITS)
+    if n_units < 2:
+        return float("inf")
+    shuffled = np.random.default_rng(0).permutation(len(unique)) % n_units
+    unit = shuffled[unit]
+    without = np.empty(n_units)
+    for left_out in range(n_units):
+        rows = unit != left_out
+        without[left_out] = signed_score(metric, a[rows]) - signed_score(metric, b[rows])
+    if not np.isfinite(without).all():
+        return float("inf")
+    return float(np.sqrt((n_units - 1) * np.mean((without - without.mean()) ** 2)))

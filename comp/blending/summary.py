@@ -1,0 +1,93 @@
+"""What a cross-fit says, as plain values for the recipe and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from comp.blending.choice import Choice
+from comp.blending.crossfit import CrossFit
+from comp.blending.pool import LEVELS
+from comp.blending.recipe import Scores
+from comp.metrics.scores import per_class, score_counts
+
+
+def make_scores(
+    result: CrossFit, choice: Choice, metric: str, runs: Sequence[str], classes: Sequence[str]
+) -> Scores:
+    """The three numbers, the singles, and the score of what is used.
+
+    Args:
+        runs: the member that each column belongs to.
+    """
+    alone = [score_counts(metric, counts) for counts in result.singles]
+    best = result.single_fit.columns[0]
+    cross = result.cross_fitted
+    used = {"fitted": cross, "uniform": result.uniform, "single": result.singles[best]}[choice.kind]
+    assert used is not None
+    return Scores(
+        as_fitted=score_counts(metric, result.as_fitted),
+        cross_fitted=None if cross is None else score_counts(metric, cross),
+        uniform=score_counts(metric, result.uniform),
+        best_single=alone[best],
+        used=score_counts(metric, used),
+        singles={runs[c]: alone[c] for c in result.uniform_fit.columns},
+        errors={
+            name: (gain.value, gain.error if np.isfinite(gain.error) else None)
+            for name, gain in choice.gains.items()
+        },
+        per_class=dict(zip(classes, per_class(metric, used), strict=True)),
+    )
+
+
+def describe_parts(
+    result: CrossFit, folds: np.ndarray, names: Sequence[str], metric: str
+) -> list[dict[str, Any]]:
+    """One row a held-out part: name, n_images, score, weights (column -> share), thresholds, min_area_px, method.
+
+    Args:
+        folds: (N,) the fold of each image; parts are named by it where there are several.
+        names: one a column.
+    """
+    rows: list[dict[str, Any]] = []
+    by_fold = len(np.unique(folds)) > 1
+    for part, fit in result.part_fits.items():
+        held = result.parts == part
+        assert result.cross_fitted is not None
+        shares = {n: w / sum(fit.weights) for n, w in zip(names, fit.weights, strict=True) if w}
+        rows.append(
+            {
+                "name": f"fold {folds[held][0]}" if by_fold else f"part {part + 1}",
+                "n_images": int(held.sum()),
+                "score": score_counts(metric, result.cross_fitted[held]),
+                "weights": {name: f"{100 * share:.3g} %" for name, share in shares.items()},
+                "thresholds": fit.thresholds,
+                "min_area_px": fit.min_area_px,
+                "method": fit.method,
+            }
+        )
+    return rows
+
+
+def say_limits(
+    result: CrossFit, members: Sequence[Sequence[int]], names: Sequence[str]
+) -> list[str]:
+    """What the reader of a report should know about how it was found."""
+    notes = []
+    if result.fit.thresholds is not None:
+        notes.append(
+            f"Thresholds were looked for from {LEVELS[0]:.3f} to {LEVELS[-1]:.3f} in steps of 1/255."
+        )
+    if result.n_searched < len(result.parts):
+        notes.append(
+            f"The search held {result.n_searched} of {len(result.parts)} images in memory, drawn by "
+            "a seed; every score is of all images."
+        )
+    if not result.part_fits:
+        notes.append("Nothing could be held out (one image or group), so nothing is cross-fitted.")
+    if any(len(views) > 1 for views in members):
+        taken = ", ".join(names[c] for c in result.fit.columns)
+        notes.append(f"Of each member the views that score best alone were taken: {taken}.")
+    return notes

@@ -1,0 +1,249 @@
+"""The command line: parse, call, print, exit code. Each command is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comp import __version__
+from comp.errors import CompError
+from comp.files import Workspace, find_root
+
+app = typer.Typer(
+    name="comp",
+    help="From a folder of images and masks to a cross-validated, honest ensemble and a submission.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Root = Annotated[Path | None, typer.Option("--root", help="workspace; default: found from here upward", show_default=False)]
+CompetitionName = Annotated[
+    str | None, typer.Option("--competition", help="configs/competitions/NAME.yaml instead of the default", show_default=False)
+]
+Override = Annotated[
+    list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="override a value, e.g. train.epochs=3", show_default=False)
+]
+
+
+def version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        print(f"comp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Options before the command."""
+
+
+def place(root: Path | None, competition: str | None, overrides: list[str] | None = None):  # type: ignore[no-untyped-def]
+    """The workspace and its competition.
+
+    Overrides of the competition (``data.``, ``folds.``, ``submission.``, ...) are taken from `overrides`;
+    the rest is returned for the model configs.
+    """
+    from comp.config import load_competition
+
+    found = find_root(root)
+    of_competition, of_model = split_overrides(overrides or [])
+    loaded = load_competition(found, competition, of_competition)
+    return Workspace(found, loaded.name), loaded, of_model
+
+
+def split_overrides(overrides: list[str]) -> tuple[list[str], list[str]]:
+    """Divide ``-o`` values by the file they belong to: the competition's sections, else the model's."""
+    from comp.config import Competition
+
+    mine = set(Competition.model_fields)
+    first = [o for o in overrides if o.partition("=")[0].strip().partition(".")[0] in mine]
+    return first, [o for o in overrides if o not in first]
+
+
+def only_competition(rest: list[str]) -> None:
+    """Refuse overrides that no competition key takes."""
+    if rest:
+        from comp.config import Competition
+        from comp.errors import ConfigError
+        from comp.registry import unknown
+
+        raise ConfigError([f"-o {o}: {unknown(o.partition('=')[0].partition('.')[0], Competition.model_fields, 'key')}" for o in rest])
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="where to draw and work")] = Path("comp-demo"),
+    slots: Annotated[int | None, typer.Option("--slots", help="jobs at once", show_default=False)] = None,
+) -> None:
+    """Draw a small competition, run everything on it, and score the result."""
+    from comp.demo.run import run
+
+    run(directory, slots)
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="the new workspace")],
+    data: Annotated[Path, typer.Option("--data", help="folder with the competition's images and masks")],
+    name: Annotated[str | None, typer.Option("--name", help="the competition's name; default: the folder's", show_default=False)] = None,
+) -> None:
+    """Look at a folder of data, say what was understood, and write the competition file."""
+    from comp.commands.init import run
+
+    run(directory, data, name)
+
+
+@app.command()
+def verify(root: Root = None, competition: CompetitionName = None, override: Override = None) -> None:
+    """Open every file, check every pair, list all that is wrong."""
+    from comp.commands.verify import run
+
+    workspace, loaded, rest = place(root, competition, override)
+    only_competition(rest)
+    run(workspace, loaded)
+
+
+@app.command()
+def folds(
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing folds file")] = False,
+) -> None:
+    """Divide the training images, and print the balance table."""
+    from comp.commands.folds import run
+
+    workspace, loaded, rest = place(root, competition, override)
+    only_competition(rest)
+    run(workspace, loaded, force)
+
+
+@app.command()
+def cv(
+    config: Annotated[list[str], typer.Option("--config", "-c", help="model YAML; several: all models x folds")],
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+    name: Annotated[str | None, typer.Option("--name", help="run name; default: the config's stem", show_default=False)] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")] = "auto",
+    slots: Annotated[int | None, typer.Option("--slots", help="jobs at once; default: one a GPU, else one a core", show_default=False)] = None,
+    executor: Annotated[str, typer.Option("--executor", help="local or serial")] = "local",
+) -> None:
+    """Train every fold of every config; skip what is done, go on with what is not."""
+    from comp.commands.cv import run
+
+    workspace, loaded, rest = place(root, competition, override)
+    run(workspace, loaded, config, rest, name=name, device=device, n_slots=slots, executor=executor)
+
+
+@app.command()
+def ensemble(
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+    member: Annotated[list[str] | None, typer.Option("--member", "-m", help="run name; default: all complete runs", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option("--name", help="the ensemble's name", show_default=False)] = None,
+    views: Annotated[list[str] | None, typer.Option("--views", help="stored views to choose from; default: all", show_default=False)] = None,
+    method: Annotated[str, typer.Option("--method", help="auto, uniform, greedy or coordinate")] = "auto",
+) -> None:
+    """Fit weights, thresholds and clean-up on out-of-fold predictions; write the recipe."""
+    from comp.commands.ensemble import run
+
+    workspace, loaded, rest = place(root, competition, override)
+    only_competition(rest)
+    run(workspace, loaded, member, name, views, method)
+
+
+@app.command()
+def submit(
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+    ensemble: Annotated[str | None, typer.Option("--ensemble", help="default: the newest complete one", show_default=False)] = None,
+    run_name: Annotated[str | None, typer.Option("--run", help="submit one run alone", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="default: submissions/<date>-<name>.csv", show_default=False)] = None,
+) -> None:
+    """Blend the test predictions, cut masks, and write a verified submission file with its card."""
+    from comp.commands.submit import run
+
+    workspace, loaded, rest = place(root, competition, override)
+    only_competition(rest)
+    run(workspace, loaded, ensemble, output, run_name)
+
+
+@app.command()
+def score(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION")],
+    solution: Annotated[Path, typer.Option("--solution", help="the answer key")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: the competition's, then the usual ones", show_default=False)] = None,
+    per_image: Annotated[Path | None, typer.Option("--per-image", metavar="CSV", help="also write each image's scores", show_default=False)] = None,
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+) -> None:
+    """Check a submission like the strictest grader, then score it against its key."""
+    from comp.commands.score import run
+    from comp.errors import UsageError
+
+    loaded, workspace = None, None
+    try:
+        workspace, loaded, rest = place(root, competition, override)
+        only_competition(rest)
+    except UsageError:
+        if root is not None or competition is not None or override:
+            raise
+    run(submission, solution, workspace, loaded, metric or [], per_image)
+
+
+@app.command()
+def leaderboard(
+    root: Root = None,
+    competition: CompetitionName = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write the rows as JSON", show_default=False)] = None,
+) -> None:
+    """List runs, ensembles and submissions with their scores."""
+    from comp.commands.leaderboard import run
+
+    workspace, loaded, _ = place(root, competition)
+    run(workspace, loaded, json_file)
+
+
+@app.command()
+def schema(
+    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="write the two schema files here; default: print both", show_default=False)] = None,
+) -> None:
+    """JSON schemas of the two kinds of YAML, for editors."""
+    from comp.commands.schema import run
+
+    run(directory)
+
+
+def main() -> None:
+    """Entry point: one clear line and an exit code for every error a user can cause."""
+    try:
+        app()
+    except CompError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception:
+        traceback.print_exc()
+        print("this is a bug in comp: please report it with the lines above", file=sys.stderr)
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file a command; each reads like a recipe, and none imports another."""

@@ -1,0 +1,73 @@
+"""`comp folds`: divide the training images, write the folds file, print its balance table."""
+
+from __future__ import annotations
+
+from comp.config import Competition, data_root
+from comp.data.balance import balance_table
+from comp.data.cache import open_cache
+from comp.data.fold_table import read_table
+from comp.data.intake import find_records
+from comp.data.split import FoldTable, make_folds, write_folds
+from comp.errors import FoldsError, RunMismatchError, some
+from comp.files import Workspace
+
+
+def run(workspace: Workspace, competition: Competition, force: bool = False) -> FoldTable:
+    """Make the folds and print how even they are; safe to run again.
+
+    Args:
+        force: replace a folds file that differs. Runs made with it can no longer be blended with new ones.
+
+    Raises:
+        RunMismatchError: another folds file is there, and no `force`.
+        FoldsError: the folds cannot be made, or the file there is damaged and no `force`.
+    """
+    root = data_root(workspace, competition)
+    records = find_records(competition, root)
+    stats = open_cache(workspace.cache, competition, records.train).stats
+    table = make_folds(competition, records.train, stats, root)
+    path = workspace.relative(workspace.folds_csv)
+    if not workspace.folds_csv.is_file():
+        write_folds(workspace, table)
+        print(f"wrote {path}")
+    elif _same_as_there(workspace, table, force):
+        print(f"{path} is there and the same")
+    else:
+        write_folds(workspace, table)
+        print(f"replaced {path}")
+    print(balance_table(table, competition, stats))
+    return table
+
+
+def _same_as_there(workspace: Workspace, table: FoldTable, force: bool) -> bool:
+    """True when the folds file says what `table` says; False when it differs and may be replaced."""
+    try:
+        old = read_table(workspace)
+    except FoldsError:
+        if not force:
+            raise
+        return False
+    if old == table:
+        return True
+    if not force:
+        raise RunMismatchError(
+            f"{workspace.relative(workspace.folds_csv)} differs from what the competition says now: "
+            f"{some(_differences(old, table), 3)}; keep it, or replace it with `comp folds --force`"
+        )
+    return False
+
+
+def _differences(old: FoldTable, new: FoldTable) -> list[str]:
+    """What differs between two tables, the reason before the consequence."""
+    found = [
+        f"{key} {getattr(old, key)} -> {getattr(new, key)}"
+        for key in ("scheme", "seed", "n_splits")
+        if getattr(old, key) != getattr(new, key)
+    ]
+    added, gone = set(new.ids) - set(old.ids), set(old.ids) - set(new.ids)
+    found += [f"{len(added)} images are new"] if added else []
+    found += [f"{len(gone)} images are gone"] if gone else []
+    was = dict(zip(old.ids, old.fold, strict=True))
+    moved = [i for i, f in zip(new.ids, new.fold, strict=True) if i in was and was[i] != f]
+    found += [f"{len(moved)} images are in another fold"] if moved else []
+    return found or ["groups or strata"]

@@ -1,0 +1,166 @@
+"""What one row of a run-length table speaks of: an image, an image and a class, or an object.
+
+`FORMATS` is the list of row units. The convention (columns, order, base, empty marker) is the
+competition's `submission` section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from comp.config import Rle, Submission
+from comp.errors import ConfigError, SubmissionError
+from comp.masks.components import objects
+from comp.masks.rle import encode, parse, text_of
+
+# how competitions spell "no mask"; named in a message when another one was agreed on
+KNOWN_MARKERS = ("", "-1", "-", "1 0", "0 0", "nan", "NaN", "None")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row unit.
+
+    Args:
+        per_class: each row names a class.
+        repeats: an image (and class) may have several rows.
+        cells: plane (H, W) uint8 0/1 -> the run-length cells of its rows, at least one.
+    """
+
+    name: str
+    doc: str
+    per_class: bool
+    repeats: bool
+    cells: Callable[[np.ndarray, Submission], list[str]]
+
+
+def has_classes(submission: Submission) -> bool:
+    """True when rows name a class, in a column of its own or within the id."""
+    return submission.class_column is not None or submission.class_in_id
+
+
+def check_layout(submission: Submission, n_classes: int) -> Format:
+    """Return the format of a submission section that can hold `n_classes`.
+
+    Raises:
+        ConfigError: everything in the section that does not fit, at once.
+    """
+    problems: list[str] = []
+    fmt = FORMATS[submission.row]
+    if submission.class_column is not None and submission.class_in_id:
+        problems.append(
+            "submission: class_column and class_in_id are two places for one thing; keep one"
+        )
+    if fmt.per_class and not has_classes(submission):
+        problems.append(f"submission.row: {fmt.name} needs class_column or class_in_id")
+    if fmt.name == "image" and has_classes(submission):
+        problems.append(
+            "submission.row: image has no class; use row: image_class, or drop class_column and "
+            "class_in_id"
+        )
+    if not has_classes(submission) and n_classes > 1:
+        problems.append(
+            f"submission.row: {fmt.name} without a class holds one mask an image, but there are "
+            f"{n_classes} classes; "
+            "use row: image_class with class_column or class_in_id"
+        )
+    names = submission.class_names
+    if names is not None and len(names) != n_classes:
+        problems.append(
+            f"submission.class_names: expected {n_classes} names in class order, got {len(names)}"
+        )
+    if names is not None and len(set(names)) != len(names):
+        problems.append("submission.class_names: names repeat")
+    if problems:
+        raise ConfigError(problems)
+    return fmt
+
+
+def class_names(submission: Submission, n_classes: int) -> tuple[str, ...]:
+    """How the table spells each class, in class order."""
+    return submission.class_names or tuple(str(k) for k in range(n_classes))
+
+
+def layout_of(rle: Rle, names: tuple[str, ...] | None = None) -> Submission:
+    """The convention of a training table as the same object that describes a submission."""
+    return Submission(
+        id_column=rle.id_column,
+        rle_column=rle.rle_column,
+        class_column=rle.class_column,
+        class_in_id=rle.class_in_id,
+        class_names=names,
+        row=rle.row,
+        order=rle.order,
+        base=rle.base,
+        empty=rle.empty,
+    )
+
+
+def columns_of(submission: Submission) -> tuple[str, ...]:
+    """The columns that a table must have, in the usual order."""
+    middle = () if submission.class_column is None else (submission.class_column,)
+    return (submission.id_column, *middle, submission.rle_column)
+
+
+def join_id(image_id: str, name: str, submission: Submission) -> str:
+    """The id cell of a row: `<image_id>_<class>` where the class is in the id."""
+    return f"{image_id}_{name}" if submission.class_in_id else image_id
+
+
+def split_id(cell: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """Take `<image_id>_<class>` apart by the known classes; None when it ends with none of them."""
+    # the longest first: with the classes "wall" and "brick_wall", "a_brick_wall" is the second
+    for name in sorted(names, key=len, reverse=True):
+        if cell.endswith(f"_{name}") and len(cell) > len(name) + 1:
+            return cell[: -len(name) - 1], name
+    return None
+
+
+def read_cell(cell: str, submission: Submission, height: int, width: int, where: str) -> np.ndarray:
+    """Read one run-length cell strictly.
+
+    Returns:
+        runs (R, 2) int64 zero-based, in the table's pixel order; none for the empty marker.
+
+    Raises:
+        SubmissionError: beginning with `where`.
+    """
+    if cell == submission.empty or (not cell.strip() and not submission.empty.strip()):
+        return np.empty((0, 2), np.int64)
+    marker = repr(submission.empty) if submission.empty else "a blank cell"
+    if not cell.strip():
+        raise SubmissionError(f"{where}: blank cell; an empty mask is {marker} here")
+    try:
+        return parse(cell, height, width, submission.base, where)
+    except SubmissionError as error:
+        if cell.strip() in KNOWN_MARKERS:
+            raise SubmissionError(f"{error} (an empty mask is {marker} here)") from None
+        raise
+
+
+def _one_cell(plane: np.ndarray, submission: Submission) -> list[str]:
+    return [encode(plane, submission.order, submission.base) or submission.empty]
+
+
+def _object_cells(plane: np.ndarray, submission: Submission) -> list[str]:
+    found = objects(plane, submission.connectivity, submission.order)
+    return [text_of(runs, submission.base) for runs in found] or [submission.empty]
+
+
+FORMATS: dict[str, Format] = {
+    fmt.name: fmt
+    for fmt in (
+        Format("image", "one row an image", False, False, _one_cell),
+        Format("image_class", "one row an image and class", True, False, _one_cell),
+        Format(
+            "object",
+            "one row an object; one marker row where there is none",
+            False,
+            True,
+            _object_cells,
+        ),
+    )
+}

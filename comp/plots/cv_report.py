@@ -1,0 +1,201 @@
+"""Words and tables of a cross-validation and of the demo, from cv.json and recipe.json values as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from comp.plots.tables import cell, duration, markdown_table, text_table
+
+WEIGHTS = ("best_metric", "best_loss", "last")
+ENSEMBLE_ROWS = {"as_fitted": "as fitted", "cross_fitted": "cross-fitted", "uniform": "uniform"}
+PARTS = {"all": "key", "public": "public", "private": "private"}
+
+
+def render_cv(cv: Mapping[str, Any]) -> str:
+    """Write cv.md from the value of cv.json: folds, mean, std, pooled OOF, classes, views, weights, cost."""
+    better = "higher" if cv["greater_is_better"] else "lower"
+    parts = [
+        f"# {cv['run']} on {cv['competition']}",
+        f"**{cv['metric']}** ({better} is better): {summary(cv)}",
+    ]
+    if not cv["complete"]:
+        parts.append(
+            f"**Incomplete**: {len(cv['folds'])} of {cv['n_folds']} folds are done; run `comp cv` again."
+        )
+    if cv["folds"]:
+        parts += ["## Folds", markdown_table(*fold_table(cv))]
+        parts.append(
+            "Std is over folds (ddof 1); pooled OOF is the metric over all held-out images together, "
+            f"predicted with views `{cv['views'][0]}` and weights `{cv['weights']}`."
+        )
+        parts += [
+            "## Metrics, pooled OOF",
+            markdown_table(["metric", "score"], list(cv["pooled_scores"].items())),
+        ]
+    if len(cv["classes"]) > 1 and cv["per_class"]:
+        rows = [(name, cv["per_class"].get(name)) for name in cv["classes"]]
+        parts += [
+            f"## Classes, pooled OOF ({cv['metric']} of each alone)",
+            markdown_table(["class", "score"], rows, "lr"),
+        ]
+    if len(cv.get("pooled_views") or {}) > 1:
+        parts += [
+            "## Test-time augmentation, pooled OOF",
+            markdown_table(["views", cv["metric"]], list(cv["pooled_views"].items())),
+        ]
+    parts += _weights_part(cv) + _heldout_part(cv)
+    cost = [
+        ("parameters", cell(cv.get("n_parameters"))),
+        ("time of all folds", duration(cv.get("seconds"))),
+        ("precision", cell(cv.get("precision"))),
+        ("config", cell(cv.get("config_hash"))),
+        ("folds file", cell(cv.get("folds_hash"))),
+    ]
+    parts += ["## Cost and identity", markdown_table(["what", "value"], cost, "ll")]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_cv_lines(cv: Mapping[str, Any]) -> str:
+    """Say a cv.json in a few lines for a terminal: a table of the folds, then the summary."""
+    head = f"{cv['run']}: {cv['metric']} {summary(cv)}"
+    if not cv["folds"]:
+        return head
+    lines = [text_table(*fold_table(cv)), head]
+    weights = mean_by_weights(cv)
+    others = [f"{name} {cell(score)}" for name, score in weights.items() if name != cv["weights"]]
+    if others:
+        lines.append(
+            f"weights {cv['weights']}; mean over folds with the other weights: {', '.join(others)}"
+        )
+    if cv.get("n_parameters"):
+        lines.append(
+            f"{cv['n_parameters'] / 1e6:.2f} M parameters, {duration(cv.get('seconds'))} for all folds"
+        )
+    return "\n".join(lines)
+
+
+def summary(cv: Mapping[str, Any]) -> str:
+    """Mean, std and pooled OOF in one line."""
+    spread = f" +- {cell(cv['std'])}" if cv.get("std") is not None else ""
+    over = f"over {len(cv['folds'])} of {cv['n_folds']} folds"
+    return f"mean {cell(cv['mean'])}{spread} {over}, pooled OOF {cell(cv['pooled'])}"
+
+
+def fold_table(cv: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Headers and rows: one a fold with the metric and the other scores, then mean, std and pooled OOF."""
+    others = [name for name in cv["pooled_scores"] if name != cv["metric"]]
+    headers = ["fold", cv["metric"], *others, "images", "best epoch", "epochs", "time"]
+    rows: list[list[object]] = [
+        [
+            str(row["fold"]),
+            row["score"],
+            *(row["scores"].get(name) for name in others),
+            row["n_images"],
+            row["best_epoch"],
+            row["epochs"],
+            duration(row["seconds"]),
+        ]
+        for row in cv["folds"]
+    ]
+    blank = [""] * len(others)
+    n_images = sum(row["n_images"] for row in cv["folds"])
+    rows.append(["mean", cv["mean"], *blank, "", "", "", ""])
+    rows.append(["std", cv["std"], *blank, "", "", "", ""])
+    pooled = [cv["pooled_scores"][name] for name in others]
+    rows.append(
+        ["pooled OOF", cv["pooled"], *pooled, n_images, "", "", duration(cv.get("seconds"))]
+    )
+    return headers, rows
+
+
+def mean_by_weights(cv: Mapping[str, Any]) -> dict[str, float | None]:
+    """The mean over folds of the validation score of each kind of weights; None where a fold lacks it."""
+    found: dict[str, float | None] = {}
+    kinds = dict.fromkeys(kind for row in cv["folds"] for kind in (row.get("by_weights") or {}))
+    for kind in sorted(
+        kinds, key=lambda k: (k not in WEIGHTS, WEIGHTS.index(k) if k in WEIGHTS else 0, k)
+    ):
+        values = [(row.get("by_weights") or {}).get(kind) for row in cv["folds"]]
+        numbers = [value for value in values if value is not None]
+        found[kind] = sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+    return found
+
+
+def _weights_part(cv: Mapping[str, Any]) -> list[str]:
+    """The validation score of every kind of weights, since choosing the epoch on the scored fold flatters."""
+    means = mean_by_weights(cv)
+    if not means:
+        return []
+    folds = [str(row["fold"]) for row in cv["folds"]]
+    rows = [
+        [f"{kind} (used)" if kind == cv["weights"] else kind]
+        + [(row.get("by_weights") or {}).get(kind) for row in cv["folds"]]
+        + [mean]
+        for kind, mean in means.items()
+    ]
+    table = markdown_table(["weights", *(f"fold {fold}" for fold in folds), "mean"], rows)
+    note = (
+        "Validation without test-time augmentation at the end of the epoch each was taken from. The epoch of "
+        "`best_metric` is chosen on the very images it is scored on, which flatters; `last` chooses nothing."
+    )
+    return ["## Weights", table, note]
+
+
+def _heldout_part(cv: Mapping[str, Any]) -> list[str]:
+    """Scores on the images of fold -2, which nothing was chosen on."""
+    rows: list[list[object]] = []
+    for row in cv["folds"]:
+        for views, scores in (row.get("heldout") or {}).items():
+            rows.append(
+                [str(row["fold"]), views, *(scores.get(name) for name in cv["pooled_scores"])]
+            )
+    if not rows:
+        return []
+    return [
+        "## Held-out images (fold -2), chosen on by nothing",
+        markdown_table(["fold", "views", *cv["pooled_scores"]], rows),
+    ]
+
+
+def render_demo(
+    cvs: Sequence[Mapping[str, Any]],
+    recipe: Mapping[str, Any],
+    score: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+) -> str:
+    """Lay out the demo's last table: models, ensemble and threshold baseline, out of fold and on the key.
+
+    Args:
+        cvs: the cv.json values, all of one metric.
+        recipe: the value of recipe.json: scores.as_fitted, .cross_fitted and .uniform are shown.
+        score: what `comp score` found: scores.{all, public, private}.{metric}.
+        baseline: what `threshold_baseline` returned: rule, train, the metric's name, public, private.
+    """
+    metric = cvs[0]["metric"]
+    folds = list(dict.fromkeys(row["fold"] for cv in cvs for row in cv["folds"]))
+    headers = [
+        metric,
+        *(f"fold {fold}" for fold in folds),
+        "mean",
+        "std",
+        "pooled OOF",
+        *PARTS.values(),
+    ]
+    blank = ["", "", ""]
+    rows: list[list[object]] = []
+    for cv in cvs:
+        each = {row["fold"]: row["score"] for row in cv["folds"]}
+        rows.append([cv["run"], *map(each.get, folds), cv["mean"], cv["std"], cv["pooled"], *blank])
+    gap: list[object] = [""] * (len(folds) + 2)
+    on_key = [score["scores"].get(part, {}).get(metric) for part in PARTS]
+    for name, label in ENSEMBLE_ROWS.items():
+        rows.append([f"ensemble, {label}", *gap, recipe["scores"].get(name), *blank])
+    rows.append([f"submission ({recipe['chosen']})", *gap, "", *on_key])
+    floor = [baseline.get(part) for part in (metric, "public", "private")]
+    rows.append(["threshold baseline", *gap, baseline.get("train"), *floor])
+    notes = [
+        "pooled OOF: all held-out images together; the ensemble's honest one is cross-fitted.",
+        f"threshold baseline: {baseline['rule']}; in its OOF column the score on the train masks it was fitted on.",
+    ]
+    return "\n".join([text_table(headers, rows, "l" + "r" * (len(headers) - 1)), "", *notes])

@@ -1,0 +1,200 @@
+"""Tables of an ensemble: a few lines for the terminal and a page of markdown. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from comp.plots.tables import NOTHING, cell, duration, markdown_table, text_table
+
+NUMBERS = (
+    (
+        "cross_fitted",
+        "cross-fitted",
+        "fitted on the other parts, scored on each part: the number to believe",
+    ),
+    ("as_fitted", "as fitted", "fitted and scored on the same images: flatters"),
+    ("uniform", "uniform", "equal weights, threshold 0.5, nothing fitted"),
+    ("best_single", "best single", "one member alone at threshold 0.5"),
+)
+
+
+def render_ensemble_lines(recipe: Mapping[str, Any]) -> str:
+    """The recipe's JSON value as a few lines for the terminal."""
+    scores = recipe["scores"]
+    shares = {m["run"]: share(m["weight"], recipe["members"]) for m in recipe["members"]}
+    rows = [[label, scores[key], ""] for key, label, _ in NUMBERS]
+    rows += [
+        [f"  {run}", score, shares.get(run, "0 %")] for run, score in scores["singles"].items()
+    ]
+    return "\n".join(
+        [
+            f"ensemble {recipe['name']}, {recipe['n_images']} images",
+            text_table(["", recipe["metric"], "weight"], rows, "lrr"),
+            f"used: {recipe['chosen']} ({settings(recipe)})",
+            f"  {recipe['reason']}",
+        ]
+    )
+
+
+def render_ensemble(
+    recipe: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], notes: Sequence[str]
+) -> str:
+    """The report in markdown.
+
+    Args:
+        recipe: the JSON value of recipe.json.
+        parts: one a held-out part: name, n_images, score, weights (run -> share), thresholds,
+            min_area_px, method.
+        notes: sentences the reader must know, such as runs left out.
+    """
+    scores = recipe["scores"]
+    metric = recipe["metric"]
+    numbers = [[label, scores[key], says] for key, label, says in NUMBERS]
+    gains = [[k, signed(v[0]), v[1]] for k, v in scores["errors"].items()]
+    blocks = [
+        f"# Ensemble {recipe['name']}",
+        f"Competition {recipe['competition']}, task {recipe['task']}, {recipe['n_images']} images, "
+        f"folds {', '.join(map(str, recipe['folds']))}. Made {recipe['created']}.",
+        f"**Used: {recipe['chosen']}** ({settings(recipe)}). {sentence(recipe['reason'])}",
+        markdown_table([metric, "score", "what it says"], numbers),
+    ]
+    if gains:
+        blocks.append(markdown_table(["gain", "value", "standard error"], gains, "lrr"))
+    blocks += ["## Members", _members(recipe)]
+    if scores["per_class"]:
+        rows = [list(item) for item in scores["per_class"].items()]
+        blocks += ["## Classes", markdown_table(["class", metric], rows)]
+    if parts:
+        blocks += ["## Fitted without each part", _parts(parts)]
+    if notes:
+        blocks += ["## Notes", "\n".join(f"- {cell(note)}" for note in notes)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _members(recipe: Mapping[str, Any]) -> str:
+    taken = {member["run"]: member for member in recipe["members"]}
+    rows: list[list[object]] = []
+    for run, score in recipe["scores"]["singles"].items():
+        member = taken.get(run)
+        if member is None:
+            rows.append([run, NOTHING, 0, "0 %", score])
+        else:
+            part = share(member["weight"], recipe["members"])
+            rows.append([run, member["views"], member["weight"], part, score])
+    return markdown_table(["run", "views", "weight", "share", "alone"], rows, "llrrr")
+
+
+def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
+    headers = ["held out", "images", "score", "weights", "threshold", "min area", "method"]
+    rows = []
+    for part in parts:
+        weights = ", ".join(f"{run} {value}" for run, value in part["weights"].items())
+        cut = cuts(part["thresholds"])
+        row = [part["name"], part["n_images"], part["score"], weights, cut, part["min_area_px"]]
+        rows.append([*row, part["method"]])
+    return markdown_table(headers, rows, "lrrllrl")
+
+
+def settings(recipe: Mapping[str, Any]) -> str:
+    """Method, thresholds and clean-up in a few words."""
+    said = [f"weights {recipe['method']}"]
+    if recipe["thresholds"] is not None:
+        said.append(f"threshold {cuts(recipe['thresholds'])}")
+    if recipe["min_area_px"] > 1:
+        said.append(f"objects below {recipe['min_area_px']} px removed")
+    return ", ".join(said)
+
+
+def cuts(thresholds: Sequence[float] | None) -> str:
+    """``0.5`` or ``0.47, 0.53``; a dash where there are none."""
+    return NOTHING if thresholds is None else ", ".join(f"{t:.3g}" for t in thresholds)
+
+
+def share(weight: int, members: Sequence[Mapping[str, Any]]) -> str:
+    """A member's part of the blend in per cent."""
+    return f"{100 * weight / sum(m['weight'] for m in members):.3g} %"
+
+
+def signed(value: float | None) -> str:
+    """Four decimals with a sign."""
+    return NOTHING if value is None else f"{value:+.4f}"
+
+
+def sentence(text: str) -> str:
+    """First letter upper case, a full stop at the end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def render_leaderboard(board: Mapping[str, Any]) -> str:
+    """Runs, ensembles and submissions as aligned text; empty parts say how to fill them.
+
+    Args:
+        board: what `comp leaderboard` gathered: metric, runs, ensembles, submissions, problems.
+    """
+    arrow = "higher is better" if board["greater_is_better"] else "lower is better"
+    blocks = [f"{board['competition']}: {board['metric']}, {arrow}"]
+    blocks.append(
+        "runs (out of fold)\n" + (_runs(board["runs"]) or "  none yet: comp cv --config A")
+    )
+    ensembles = _ensembles(board["ensembles"]) or "  none yet: comp ensemble"
+    blocks.append("ensembles (cross-fitted is the honest number)\n" + ensembles)
+    submissions = _submissions(board["submissions"]) or "  none yet: comp submit"
+    blocks.append("submissions\n" + submissions)
+    if board["problems"]:
+        blocks.append("\n".join(["cannot be read:", *(f"  {p}" for p in board["problems"])]))
+    return "\n\n".join(blocks)
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    headers = ["run", "pooled", "mean", "std", "folds", "parameters", "time"]
+    lines = [
+        [
+            row["name"],
+            row["pooled"],
+            row["mean"],
+            row["std"],
+            f"{row['folds']}/{row['n_folds'] or '?'}" + ("" if row["complete"] else " incomplete"),
+            NOTHING if row["n_parameters"] is None else f"{row['n_parameters'] / 1e6:.1f} M",
+            duration(row["seconds"]),
+        ]
+        for row in rows
+    ]
+    return text_table(headers, lines, "lrrrlrr")
+
+
+def _ensembles(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    headers = [
+        "ensemble",
+        "used",
+        "is",
+        "cross-fitted",
+        "as fitted",
+        "uniform",
+        "best single",
+        "members",
+    ]
+    keys = ("name", "used", "chosen", "cross_fitted", "as_fitted", "uniform", "best_single")
+    lines = [[*(row[key] for key in keys), ", ".join(row["members"])] for row in rows]
+    return text_table(headers, lines, "lrlrrrrl")
+
+
+def _submissions(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    parts = list(dict.fromkeys(part for row in rows for part in row["scores"]))
+    headers = ["submission", "of", "cv", *parts]
+    lines = [
+        [
+            row["name"] + ("" if row["file"] else " (file gone)"),
+            row["ensemble"] or ", ".join(row["members"]),
+            row["cv"],
+            *(row["scores"].get(part) for part in parts),
+        ]
+        for row in rows
+    ]
+    return text_table(headers, lines, "llr" + "r" * len(parts))

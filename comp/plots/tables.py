@@ -1,0 +1,140 @@
+"""Text and Markdown tables from plain rows. Numbers to the right, words to the left."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+NOTHING = "-"  # a value that does not exist: std of one fold, a class that never occurs
+
+
+def text_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    align: str | None = None,
+    digits: int = 4,
+) -> str:
+    """Lay out an aligned table for a terminal.
+
+    Args:
+        headers: one a column.
+        rows: cells as text or numbers; floats get `digits` decimals, None and NaN become "-".
+        align: one of "l" and "r" a column; default: "r" where every value of the column is a number.
+
+    Returns:
+        lines joined by newlines, without one at the end; no spaces at line ends.
+    """
+    texts, align = _texts(headers, rows, align, digits)
+    widths = [
+        max(width(line[column]) for line in [list(headers), *texts])
+        for column in range(len(headers))
+    ]
+    lines = [list(headers), ["-" * wide for wide in widths], *texts]
+    return "\n".join(
+        "  ".join(
+            _pad(text, wide, side) for text, wide, side in zip(line, widths, align, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def markdown_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    align: str | None = None,
+    digits: int = 4,
+) -> str:
+    """Lay out a Markdown table (GitHub's form), arguments as in `text_table`; bars in cells are escaped."""
+    texts, align = _texts(headers, rows, align, digits)
+    cells = [[_escape(text) for text in line] for line in [list(headers), *texts]]
+    widths = [max(3, *(width(line[column]) for line in cells)) for column in range(len(headers))]
+    rule = [
+        "-" * (wide - 1) + (":" if side == "r" else "-")
+        for wide, side in zip(widths, align, strict=True)
+    ]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            _pad(text, wide, side) for text, wide, side in zip(line, widths, align, strict=True)
+        )
+        + " |"
+        for line in [cells[0], rule, *cells[1:]]
+    )
+
+
+def cell(value: object, digits: int = 4) -> str:
+    """One value as text: floats with `digits` decimals, None and NaN as "-", large whole numbers with commas."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    return str(value).replace("\r\n", " ").replace("\n", " ")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them: 4.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: wide letters two, combining marks none."""
+    return sum(
+        0
+        if unicodedata.combining(letter)
+        else 2
+        if unicodedata.east_asian_width(letter) in "WF"
+        else 1
+        for letter in text
+    )
+
+
+def _texts(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], align: str | None, digits: int
+) -> tuple[list[list[str]], str]:
+    for number, row in enumerate(rows):
+        if len(row) != len(headers):
+            raise ValueError(
+                f"row {number} has {len(row)} cells, expected {len(headers)}: {list(row)}"
+            )
+    if align is None:
+        align = "".join(
+            "r" if _is_number_column([row[column] for row in rows]) else "l"
+            for column in range(len(headers))
+        )
+    if len(align) != len(headers) or set(align) - set("lr"):
+        raise ValueError(
+            f"align {align!r}: expected one of l and r for each of {len(headers)} columns"
+        )
+    return [[cell(value, digits) for value in row] for row in rows], align
+
+
+def _is_number_column(values: list[object]) -> bool:
+    told = [
+        value
+        for value in values
+        if value is not None and not (isinstance(value, str) and value in (NOTHING, ""))
+    ]
+    return bool(told) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in told
+    )
+
+
+def _pad(text: str, wide: int, side: str) -> str:
+    space = " " * (wide - width(text))
+    return space + text if side == "r" else text + space
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,109 @@
+"""Counts from disputed pixels equal counts of whole masks, for any weights and thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comp.blending import kernels
+from comp.blending.blend import blend_counts
+from comp.blending.pool import HALF, LEVELS, Pool
+
+TASKS = [("binary", 1, 255), ("binary", 1, 65535), ("multilabel", 3, 255), ("multiclass", 4, 255)]
+
+
+def thresholds_of(task, n_classes, value):
+    return None if task == "multiclass" else (value,) * n_classes
+
+
+@pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
+def test_counts_equal_whole_masks(make_source, task, n_classes, full):
+    source = make_source(task, n_classes, full=full)
+    pool = Pool(source)
+    rng = np.random.default_rng(1)
+    rows = np.array([0, 2, 5])
+    for t in (LEVELS[0], 0.5, LEVELS[-1]):
+        for _ in range(4):
+            weights = tuple(int(w) for w in rng.multinomial(1000, [1 / 3] * 3))
+            cut = thresholds_of(task, n_classes, t)
+            expected = blend_counts(source, rows, weights, cut)
+            assert (pool.count(rows, weights, cut) == expected).all()
+
+
+@pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
+def test_line_equals_each_blend(make_source, task, n_classes, full):
+    source = make_source(task, n_classes, full=full)
+    pool = Pool(source)
+    rows = np.arange(6)
+    base, direction, cut = (400, 500, 100), (1, -1, 0), thresholds_of(task, n_classes, 0.5)
+    counts = pool.line(rows, base, direction, (-400, 50, 19), cut)
+    for v in range(19):
+        delta = -400 + 50 * v
+        weights = tuple(b + delta * d for b, d in zip(base, direction, strict=True))
+        assert (counts[v] == blend_counts(source, rows, weights, cut)).all()
+
+
+@pytest.mark.parametrize(("task", "n_classes", "full"), TASKS[:3])
+def test_levels_equal_each_threshold(make_source, task, n_classes, full):
+    source = make_source(task, n_classes, full=full)
+    pool, rows = Pool(source), np.arange(6)
+    counts = pool.levels(rows, (300, 600, 100))
+    for v in (0, 3, HALF, 200, len(LEVELS) - 1):
+        expected = blend_counts(source, rows, (300, 600, 100), (LEVELS[v],) * n_classes)
+        assert (counts[v] == expected).all()
+
+
+def test_columns_that_agree_leave_nothing_disputed(make_source):
+    source = make_source("multiclass", 3, noises=(0.5,))
+    assert Pool(source).n_disputed == 0
+
+
+def test_half_is_a_level():
+    assert LEVELS[HALF] == 0.5
+    assert list(LEVELS) == sorted(LEVELS)
+
+
+def test_thresholds_outside_the_levels_are_refused(make_source):
+    pool = Pool(make_source())
+    with pytest.raises(ValueError, match="thresholds must lie in"):
+        pool.count(np.arange(2), (1, 1, 1), (0.01,))
+
+
+def test_a_full_pool_keeps_some_images_and_says_which(make_source):
+    source = make_source(n_images=12)
+    whole = Pool(source)
+    small = Pool(source, max_entries=3 * whole.n_disputed // 2)
+    assert 2 <= len(small.images) < 12
+    assert small.n_left_out == 12 - len(small.images)
+    assert list(small.images) == sorted(small.images)
+    rows = np.arange(len(small.images))
+    expected = whole.count(small.images, (1, 2, 3), (0.5,))
+    assert (small.count(rows, (1, 2, 3), (0.5,)) == expected).all()
+    assert (Pool(source, max_entries=3 * whole.n_disputed // 2).images == small.images).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_kernels_equal_their_numpy_twins(data):
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    d, n_values = int(rng.integers(0, 60)), int(rng.integers(1, 30))
+    sums = rng.integers(-50, 300, d).astype(np.int32)
+    slopes = rng.integers(-9, 10, d).astype(np.int32)
+    truth = rng.integers(0, 2, d).astype(np.uint8)
+    bounds = np.sort(np.concatenate([[0, d], rng.integers(0, d + 1, 2)])).astype(np.int64)
+    starts, ends = bounds[:-1], bounds[1:]
+    low, step = int(rng.integers(-20, 3)), int(rng.integers(1, 5))
+    got = kernels.line_planes(sums, slopes, truth, starts, ends, 100, low, step, n_values)
+    cuts = np.unique(rng.integers(-60, 310, 12)).astype(np.int64)
+    levels = kernels.level_planes(sums, truth, starts, ends, cuts)
+    for i, (a, b) in enumerate(zip(starts, ends, strict=True)):
+        for label in (0, 1):
+            mine = truth[a:b] == label
+            for v in range(n_values):
+                on = sums[a:b] + (low + v * step) * slopes[a:b] >= 100
+                assert got[v, i, label] == np.count_nonzero(on & mine)
+            for v, cut in enumerate(cuts):
+                assert levels[v, i, label] == np.count_nonzero((sums[a:b] >= cut) & mine)
