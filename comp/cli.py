@@ -56,6 +56,11 @@ def place(root: Path | None, competition: str | None, overrides: list[str] | Non
     found = find_root(root)
     of_competition, of_model = split_overrides(overrides or [])
     loaded = load_competition(found, competition, of_competition)
+    if loaded.name == "demo" and not (found / loaded.data.root).exists():
+        from comp.demo.drawing import ensure_demo
+
+        ensure_demo(found / loaded.data.root)
+        print(f"drew the demo competition into {found / loaded.data.root}")
     return Workspace(found, loaded.name), loaded, of_model
 
 
@@ -190,7 +195,7 @@ def score(
     override: Override = None,
 ) -> None:
     """Check a submission like the strictest grader, then score it against its key."""
-    from comp.commands.score import run
+    from comp.commands.score import image_sizes, run
     from comp.errors import UsageError
 
     loaded, workspace = None, None
@@ -200,7 +205,8 @@ def score(
     except UsageError:
         if root is not None or competition is not None or override:
             raise
-    run(submission, solution, workspace, loaded, metric or [], per_image)
+    sizes = image_sizes(workspace, loaded) if workspace and loaded else None
+    run(submission, solution, loaded, sizes, metric or [], per_image)
 
 
 @app.command()

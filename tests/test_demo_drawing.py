@@ -19,7 +19,7 @@ from comp.errors import DataError
 from comp.files import read_json, write_json
 from comp.masks.rle import decode
 
-PIXELS_SHA256 = "@@PIXELS@@"
+PIXELS_SHA256 = "3367f9b4f7c7f367118ae25e726c43a69d6dca6dc27d8c8e103d3d121c5fdd9a"
 
 
 def generator(*seed: int) -> np.random.Generator:
@@ -78,7 +78,9 @@ def test_tables_agree_with_the_masks(demo: Path) -> None:
     assert [row["ImageId"] for row in train] == sorted(p.stem for p in (demo / "images").iterdir())
     for row in train:
         mask = cv2.imread(str(demo / "masks" / f"{row['ImageId']}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(decode(row["EncodedPixels"], SIZE, SIZE), np.asarray(mask) // 255)
+        np.testing.assert_array_equal(
+            decode(row["EncodedPixels"], SIZE, SIZE), np.asarray(mask) // 255
+        )
 
 
 def test_the_key_stands_apart_and_is_divided(demo: Path) -> None:
@@ -106,7 +108,9 @@ def test_a_tile_is_a_function_of_kind_and_seed(seed: int, kind: str) -> None:
 
 
 def test_seeds_and_tiles_differ() -> None:
-    sums = {hashlib.sha256(draw_tile("houses", generator(0, n))[0].tobytes()).digest() for n in range(5)}
+    sums = {
+        hashlib.sha256(draw_tile("houses", generator(0, n))[0].tobytes()).digest() for n in range(5)
+    }
     assert len(sums) == 5
 
 
@@ -166,7 +170,9 @@ def test_a_foreign_folder_is_refused_untouched(tmp_path: Path, small: None) -> N
     mine = tmp_path / "images" / "tile_001.png"
     mine.parent.mkdir()
     mine.write_bytes(b"mine")
-    with pytest.raises(DataError, match=r"holds files that comp did not draw.*name an empty or a new folder"):
+    with pytest.raises(
+        DataError, match=r"holds files that comp did not draw.*name an empty or a new folder"
+    ):
         drawing.ensure_demo(tmp_path)
     assert mine.read_bytes() == b"mine" and not (tmp_path / drawing.STAMP).exists()
 
@@ -208,7 +214,9 @@ def test_fit_interval_finds_what_trying_all_finds(seed: int) -> None:
 
 
 def test_features_hold_extremes() -> None:
-    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 255]]], np.uint8)
+    image = np.array(
+        [[[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 255]]], np.uint8
+    )
     views = baseline.features(image)
     assert views["saturation"].tolist() == [[255, 255, 255, 0, 0]]
     assert views["brightness"].tolist() == [[85, 85, 85, 0, 255]]
@@ -222,7 +230,9 @@ def test_otsu_takes_the_side_asked_for() -> None:
     assert baseline.otsu(view, above=False).tolist() == [[1, 1, 0, 0]]
 
 
-def test_otsu_may_be_the_best_rule(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_otsu_may_be_the_best_rule(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawing.draw_demo(tmp_path / "demo")
     monkeypatch.setattr(baseline, "fit_interval", lambda levels, masks: (0, 0, -1.0))
     found = baseline.threshold_baseline(tmp_path / "demo")

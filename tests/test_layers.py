@@ -31,12 +31,13 @@ ORDER = (
     ("comp.reports",),  # what a run left -> plots
     ("comp.commands",),
     ("comp.demo",),
-    ("comp.cli", "comp.__main__"),
+    ("comp.cli",),
+    ("comp.__main__",),
 )
 PLACE = {name: place for place, names in enumerate(ORDER) for name in names}
 
 TORCH = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "ttach"}
-TORCH_PLACES = ("comp.models", "comp.data.samples", "comp.predict", "comp.train", "comp.jobs")
+TORCH_PLACES = ("comp.models", "comp.data.samples", "comp.predict", "comp.train", "comp.jobs.worker")
 
 HEAVY = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "pandas", "cv2")
 HEAVY += ("albumentations", "numba", "scipy", "sklearn", "matplotlib", "optuna")

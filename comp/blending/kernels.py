@@ -90,7 +90,10 @@ def level_planes(
         for d in range(starts[i], ends[i]):
             value = np.int64(sums[d])
             passed = np.int64((value - cuts[0]) * scale)
-            passed = min(max(passed, 0), n_levels)
+            if passed < 0:
+                passed = np.int64(0)
+            if passed > n_levels:
+                passed = np.int64(n_levels)
             while passed < n_levels and value >= cuts[passed]:
                 passed += 1
             while passed > 0 and value < cuts[passed - 1]:

@@ -6,6 +6,7 @@ Fitted by `comp ensemble`, applied by `comp submit`. Refuses JSON that is not a 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,25 @@ def _check(recipe: Recipe, where: str) -> None:
         problems.append(f"min_area_px must be an integer >= 0, got {recipe.min_area_px!r}")
     if problems:
         raise DataError(f"{where}: {'; '.join(problems)}")
+
+
+def file_hashes(results: Mapping[int, Mapping[str, Any]], kind: str, views: str) -> dict[str, str]:
+    """The files of one kind of probabilities and their sha256, as the folds' result.json say.
+
+    Args:
+        results: fold -> result.json.
+        kind: "oof" or "test".
+
+    Returns:
+        path below the run's folder -> sha256; nothing for what the run did not store.
+    """
+    names = (f"{kind}.{views}.npy", f"{kind}.{views}.csv")
+    return {
+        f"fold{fold}/{name}": result["files"][name]["sha256"]
+        for fold, result in sorted(results.items())
+        for name in names
+        if name in result["files"]
+    }
 
 
 def write_recipe(path: Path, recipe: Recipe) -> Path:

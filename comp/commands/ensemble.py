@@ -15,7 +15,7 @@ import numpy as np
 from comp.blending.blend import Source, common_full, to_grid
 from comp.blending.choice import Choice, choose
 from comp.blending.crossfit import CrossFit, cross_fit, make_parts
-from comp.blending.recipe import Member, Recipe, write_recipe
+from comp.blending.recipe import Member, Recipe, file_hashes, write_recipe
 from comp.blending.search import METHODS
 from comp.blending.summary import describe_parts, make_scores, say_limits
 from comp.config import Competition, data_root
@@ -299,20 +299,9 @@ def make_recipe(
 
 def make_member(column: Column, weight: int, score: float) -> Member:
     """A member with the hashes of every file its probabilities are read from."""
-
-    def hashes(kind: str) -> dict[str, str]:
-        names = (f"{kind}.{column.views}.npy", f"{kind}.{column.views}.csv")
-        return {
-            f"fold{fold}/{name}": result["files"][name]["sha256"]
-            for fold, result in sorted(column.run.folds.items())
-            for name in names
-            if name in result["files"]
-        }
-
-    one = column.run
-    return Member(
-        one.name, one.config_hash, column.views, weight, hashes("oof"), hashes("test"), score
-    )
+    one, views = column.run, column.views
+    oof, test = (file_hashes(one.folds, kind, views) for kind in ("oof", "test"))
+    return Member(one.name, one.config_hash, views, weight, oof, test, score)
 
 
 def default_name(runs: Sequence[Run], names: Sequence[str], method: str) -> str:

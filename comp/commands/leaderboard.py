@@ -23,7 +23,7 @@ def run(
     """
     metric = find_metric(competition.metric_name)
     problems: list[str] = []
-    board = {
+    board: dict[str, Any] = {
         "competition": competition.name,
         "metric": metric.name,
         "greater_is_better": metric.greater_is_better,

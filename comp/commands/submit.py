@@ -16,7 +16,7 @@ import numpy as np
 
 from comp import __version__
 from comp.blending.blend import blend_mask, common_full, to_grid
-from comp.blending.recipe import Member, Recipe, Scores, check_member, read_recipe
+from comp.blending.recipe import Member, Recipe, Scores, check_member, file_hashes, read_recipe
 from comp.config import Competition, data_root
 from comp.data.images import read_size
 from comp.data.intake import find_records
@@ -122,15 +122,7 @@ def single_recipe(run: Run, competition: Competition) -> Recipe:
         )
     cv, views = run.cv, run.cv["views"][0]
 
-    def hashes(kind: str) -> dict[str, str]:
-        names = (f"{kind}.{views}.npy", f"{kind}.{views}.csv")
-        return {
-            f"fold{fold}/{name}": result["files"][name]["sha256"]
-            for fold, result in sorted(run.folds.items())
-            for name in names
-            if name in result["files"]
-        }
-
+    oof, test = (file_hashes(run.folds, kind, views) for kind in ("oof", "test"))
     score = cv["pooled"]
     return Recipe(
         name=run.name,
@@ -141,9 +133,7 @@ def single_recipe(run: Run, competition: Competition) -> Recipe:
         folds=tuple(sorted(run.folds)),
         metric=cv["metric"],
         greater_is_better=find_metric(cv["metric"]).greater_is_better,
-        members=(
-            Member(run.name, run.config_hash, views, 1, hashes("oof"), hashes("test"), score),
-        ),
+        members=(Member(run.name, run.config_hash, views, 1, oof, test, score),),
         thresholds=None if competition.task == "multiclass" else (0.5,) * competition.n_classes,
         min_area_px=0,
         chosen="single",

@@ -110,7 +110,11 @@ def build_augment(specs: Specs, soft: bool = False) -> Augment:
 
 
 def check_augment(
-    specs: Specs, size: tuple[int, int] = (64, 64), channels: int = 3, dtype: str = "uint8"
+    specs: Specs,
+    size: tuple[int, int] = (64, 64),
+    channels: int = 3,
+    dtype: str = "uint8",
+    planes: bool = False,
 ) -> list[str]:
     """Return every mistake of a pipeline: names, arguments, and what a dry run on noise shows.
 
@@ -118,6 +122,7 @@ def check_augment(
         size: `train.size`, (h, w): a crop or a quarter turn must give it back.
         channels: `data.channels`.
         dtype: of the images, uint8 or float32.
+        planes: labels have planes: a multilabel task, or soft masks.
 
     Returns:
         one line a mistake; empty when the pipeline is sound.
@@ -126,7 +131,7 @@ def check_augment(
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*size, channels), np.uint8)
     image = noise if dtype == "uint8" else noise.astype(np.float32) / np.float32(255)
-    labels = rng.integers(0, 2, size, np.uint8)
+    labels = rng.integers(0, 2, (*size, 2) if planes else size, np.uint8)
     for i, spec in enumerate(specs):
         where = f"augment[{i}]"
         found: list[str] = []
@@ -149,7 +154,8 @@ def _dry_run(step: Any, where: str, image: np.ndarray, labels: np.ndarray) -> st
                 warnings.simplefilter("ignore")
                 done = compose(image=image.copy(), mask=labels.copy())
         except Exception as error:  # noqa: BLE001 - whatever a transform raises here, it would raise in training
-            return f"{where}: fails on a {image.shape} {image.dtype} image: {' '.join(str(error).split())[:200]}"
+            given = f"a {image.shape} {image.dtype} image" + (" with mask planes" if labels.ndim > 2 else "")
+            return f"{where}: fails on {given}: {' '.join(str(error).split())[:200]}"
         new = done["image"]
         if new.shape != image.shape or done["mask"].shape != labels.shape:
             sizes = f"{image.shape[:2]} to {tuple(new.shape[:2])}"

@@ -6,17 +6,15 @@ Where masks and a table disagree the masks are the truth and the disagreement is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from comp.config import Competition
 from comp.data.decode import read_size
-from comp.data.intake import Record, Records
+from comp.data.intake import Records
 from comp.data.intake_seen import Understood, draft_competition
 from comp.data.intake_tables import Shape, Table, code_shape, is_sample
-from comp.data.labels import read_labels
-from comp.data.rle_check import Convention, difference, find_convention
+from comp.data.rle_check import Convention, disagreements, find_convention
 from comp.errors import ConfigError, DataError, some
 from comp.formats.reading import RleTable, gather
 from comp.formats.rle_table import layout_of
@@ -42,9 +40,9 @@ def class_spelling(cells: Sequence[str], classes: Sequence[str]) -> tuple[str, .
     Raises:
         ConfigError: other words, or another number of them.
     """
-    if set(cells) == {str(k) for k in range(len(classes))} or not cells:
+    if set(cells) <= {str(k) for k in range(len(classes))}:
         return None
-    if set(cells) == set(classes):
+    if set(cells) <= set(classes):
         return tuple(classes)
     if len(cells) == len(classes) and all(cell.isdigit() for cell in cells):
         return tuple(sorted(cells, key=int))
@@ -97,10 +95,10 @@ def _compare(
     seen.lines.append(f"{name}: {convention.told}")
     rle = _rle_values(shape, convention)
     seen.values["data"]["train_rle"] = {"file": name, **rle}
-    seen.why["data.train_rle"] = f"checked against the masks: {convention.told}"
+    seen.why["data.train_rle"] = f"{convention.told}"
     asked = codes.submission.model_copy(update={"order": convention.order, "base": convention.base})
     table = RleTable(codes.source, asked, codes.names, codes.ids, codes.cells)
-    differ = [d for d in _differences(table, in_table, competition) if d is not None]
+    differ = disagreements(table, in_table, competition)
     seen.lines.append(f"{name}: {len(in_table) - len(differ)} of {len(in_table)} masks agree")
     if differ:
         seen.problems.append(
@@ -122,20 +120,6 @@ def _is_square(path: Path) -> bool:
     except DataError:
         return True
     return height == width
-
-
-def _differences(
-    table: RleTable, records: Sequence[Record], competition: Competition
-) -> list[str | None]:
-    def one(record: Record) -> str | None:
-        try:
-            labels = read_labels(record, competition)
-        except DataError as error:
-            return str(error)
-        return difference(table, record.image_id, labels, competition.task)
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(one, records))
 
 
 def look_at_sample(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,19 +36,34 @@ class Convention:
 
     @property
     def told(self) -> str:
-        counts = ", ".join(
-            f"{order}-major from {base}: {n}" for (order, base), n in self.agree.items()
+        n = self.agree[self.order, self.base]
+        others = ", ".join(
+            f"{order}-major from {base}: {m}"
+            for (order, base), m in self.agree.items()
+            if (order, base) != (self.order, self.base)
         )
-        return f"of {self.n_images} images agree {counts}"
+        best = f"{self.order}-major, first pixel {self.base}"
+        return f"{best} agrees with the masks of {n} of {self.n_images} images ({others})"
 
 
-def difference(table: RleTable, image_id: str, labels: np.ndarray, task: str) -> str | None:
-    """Compare one image's rows with its labels, away from ignored pixels; None: the same."""
+def asked_classes(table: RleTable) -> list[int]:
+    """The classes that the table speaks of: some leave the background out."""
+    return sorted({k for _, k in table.cells})
+
+
+def difference(
+    table: RleTable, asked: list[int], image_id: str, labels: np.ndarray, task: str
+) -> str | None:
+    """Compare one image's rows with its labels, away from ignored pixels; None: the same.
+
+    Args:
+        asked: the table's `asked_classes`.
+    """
     height, width = labels.shape[-2:]
     first = 1 if task == "binary" else 0
     problems: list[str] = []
     wrong = 0
-    for k in range(len(table.names)):
+    for k in asked:
         plane = labels[k] if task == "multilabel" else labels == k + first
         valid = (labels[k] if task == "multilabel" else labels) != IGNORE
         runs = table.runs(image_id, k, height, width, problems, apart=False)
@@ -67,6 +83,7 @@ def find_convention(
         records: those whose ids are in the table; images that are not square should come first.
     """
     agree = dict.fromkeys(CONVENTIONS, 0)
+    classes = asked_classes(table)
     n = 0
     for record in records:
         if n >= limit:
@@ -79,12 +96,38 @@ def find_convention(
             continue  # one value everywhere looks the same in every order
         n += 1
         for order, base in CONVENTIONS:
-            asked = table.submission.model_copy(update={"order": order, "base": base})
+            layout = table.submission.model_copy(update={"order": order, "base": base})
             told = difference(
-                replace(table, submission=asked), record.image_id, labels, competition.task
+                replace(table, submission=layout),
+                classes,
+                record.image_id,
+                labels,
+                competition.task,
             )
             agree[order, base] += told is None
     if n == 0:
         return None
     order, base = max(CONVENTIONS, key=lambda key: agree[key])
     return Convention(order, base, agree, n)
+
+
+def disagreements(
+    table: RleTable, records: Sequence[Record], competition: Competition
+) -> list[str]:
+    """Compare the rows of every record that the table lists with its mask, two at a time.
+
+    Returns:
+        one line for each image that differs or whose rows or mask cannot be read.
+    """
+    asked, listed = asked_classes(table), set(table.ids)
+
+    def one(record: Record) -> str | None:
+        try:
+            labels = read_labels(record, competition)
+        except DataError as error:
+            return str(error)
+        return difference(table, asked, record.image_id, labels, competition.task)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(one, [r for r in records if r.image_id in listed]))
+    return [line for line in told if line is not None]

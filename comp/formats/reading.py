@@ -97,8 +97,14 @@ class RleTable:
             )
         return joined
 
-    def mask(self, image_id: str, height: int, width: int, task: str = "binary") -> np.ndarray:
+    def mask(
+        self, image_id: str, height: int, width: int, task: str = "binary", apart: bool = True
+    ) -> np.ndarray:
         """Decode one image.
+
+        Args:
+            apart: objects that share pixels are a fault; else their union is taken (a training
+                table may hold some).
 
         Returns:
             binary (H, W) uint8 0/1; multilabel (K, H, W) uint8 0/1; multiclass (H, W) uint8 class
@@ -146,7 +152,7 @@ def read_submission(path: Path, submission: Submission, n_classes: int = 1) -> R
     """Read a table of run-length codes.
 
     Args:
-        submission: its columns and convention.
+        submission: its columns and convention; further columns may stand beside them.
         n_classes: of the task.
 
     Raises:

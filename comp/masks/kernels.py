@@ -16,48 +16,65 @@ LARGE = 1 << 60  # a number this long is past the end of any image; more digits 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_runs(flat: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, int]:
-    """Find the maximal runs of 1.
+    """Find the maximal runs of 1, eight pixels at a time.
 
     Args:
         flat: (n,) uint8 0/1, pixels in the order of the code.
-        words: the first ``n // 8 * 8`` bytes of `flat` as uint64, to pass over eight equal pixels
-            at once.
+        words: the first ``n // 8 * 8`` bytes of `flat` as little-endian uint64.
 
     Returns:
         runs (R, 2) int64 zero-based start and length, and the position of the first value above 1
         or -1.
     """
-    ones = np.uint64(0x0101010101010101)
+    not_01 = np.uint64(0xFEFEFEFEFEFEFEFE)
+    ones = np.uint64(0x0101010101010101)  # times a word, its top byte is the sum of its bytes
+    places = np.uint64(0x0001020304050607)  # times 2 ** (8 k), its top byte is k
+    eight, top, zero = np.uint64(8), np.uint64(56), np.uint64(0)
     n, n_words = flat.shape[0], words.shape[0]
-    runs = np.empty((16, 2), np.int64)
+    # Counted first: an array that grew in the loop would cost an atomic add for every word.
+    n_changes, seen, before = zero, zero, zero
+    for w in range(n_words):
+        word = words[w]
+        n_changes += ((word ^ ((word << eight) | before)) * ones) >> top
+        before = word >> top
+        seen |= word
+    if seen & not_01:
+        for i in range(n_words * 8):
+            if flat[i] > 1:
+                return np.empty((0, 2), np.int64), i
+    changes = np.empty(np.int64(n_changes), np.int64)  # where a pixel differs from the one before
     found = 0
-    inside = False
-    for w in range(n_words + 1):
-        low, high = w * 8, w * 8 + 8
-        if w == n_words:
-            high = n
-        elif words[w] == (ones if inside else np.uint64(0)):
-            continue
-        for i in range(low, high):
-            value = flat[i]
-            if value > 1:
-                return runs[:0], i
-            if (value == 1) == inside:
-                continue
-            if inside:
-                runs[found, 1] = i - runs[found, 0]
-                found += 1
+    before = zero
+    for w in range(n_words):
+        word = words[w]
+        differs = word ^ ((word << eight) | before)
+        before = word >> top
+        while differs != zero:
+            lowest = differs & (~differs + np.uint64(1))
+            changes[found] = w * 8 + np.int64((places * lowest) >> top)
+            found += 1
+            differs ^= lowest
+    runs = np.empty(((found + 17) // 2, 2), np.int64)  # room for the last pixels, below
+    for c in range(found):
+        if c % 2 == 0:
+            runs[c // 2, 0] = changes[c]
+        else:
+            runs[c // 2, 1] = changes[c] - runs[c // 2, 0]
+    last = np.int64(before)
+    for i in range(n_words * 8, n):
+        if flat[i] > 1:
+            return np.empty((0, 2), np.int64), i
+        if flat[i] != last:
+            last = np.int64(flat[i])
+            if found % 2 == 0:
+                runs[found // 2, 0] = i
             else:
-                if found == runs.shape[0]:
-                    grown = np.empty((found * 2, 2), np.int64)
-                    grown[:found] = runs
-                    runs = grown
-                runs[found, 0] = i
-            inside = not inside
-    if inside:
-        runs[found, 1] = n - runs[found, 0]
+                runs[found // 2, 1] = i - runs[found // 2, 0]
+            found += 1
+    if found % 2:
+        runs[found // 2, 1] = n - runs[found // 2, 0]
         found += 1
-    return runs[:found].copy(), -1
+    return runs[: found // 2].copy(), -1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

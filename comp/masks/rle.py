@@ -54,7 +54,7 @@ def runs_of(mask: np.ndarray, order: Order = "column") -> np.ndarray:
     if mask.size == 0:
         return np.empty((0, 2), np.int64)
     flat = flatten(mask.view(np.uint8), order)
-    runs, wrong = _kernels().find_runs(flat, flat[: flat.size // 8 * 8].view(np.uint64))
+    runs, wrong = _kernels().find_runs(flat, flat[: flat.size // 8 * 8].view("<u8"))
     if wrong >= 0:
         raise ValueError(f"a mask holds 0 and 1 only, got {flat[wrong]}")
     return runs

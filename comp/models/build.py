@@ -19,13 +19,12 @@ from comp.models.segmenter import Segmenter, n_parameters
 from comp.models.weights import (
     check_weights,
     fetch_native,
+    fill_timm,
     find_file,
     is_file_name,
     load_encoder,
     no_network,
     read_state,
-    refuse_missing,
-    timm_overlay,
     timm_weights,
 )
 from comp.registry import is_import_path, load_object, nearest, unknown
@@ -113,12 +112,9 @@ def _build_net(
         return _fetch_timm(model, network, kwargs, inner)
     path = find_file(weights, root) if is_file_name(weights) else fetch_native(name, weights)
     state = read_state(path)
-    if inner is not None and not all(k.startswith("model.") for k in state):
-        with refuse_missing(str(path)):  # a file of timm's, with its whole model's names
-            return _call(
-                model, network, {**kwargs, "encoder_weights": True, **timm_overlay(inner, state)}
-            )
     net = _call(model, network, kwargs)
+    if inner is not None and not all(k.startswith("model.") for k in state):
+        return fill_timm(network, kwargs, inner, state, str(path))
     encoder = getattr(net, "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise ConfigError(
@@ -132,15 +128,12 @@ def _fetch_timm(model: Model, network: Network, kwargs: dict[str, Any], inner: s
     """Build with weights that timm fetches from the network or its cache."""
     full = timm_weights(inner, model.encoder_weights or "")
     assert full is not None
-    net = _call(model, network, kwargs)  # first without: so what fails below is the weights
+    _call(model, network, kwargs)  # first without: so what fails below is the weights
     try:
         return network(**{**kwargs, "encoder_name": f"tu-{full}", "encoder_weights": True})
     except Exception as error:  # noqa: BLE001 - the hub's, the HTTP library's and timm's errors
-        del net
-        url, file = (
-            f"https://huggingface.co/timm/{full}/resolve/main/model.safetensors",
-            f"weights/{full}.safetensors",
-        )
+        url = f"https://huggingface.co/timm/{full}/resolve/main/model.safetensors"
+        file = f"weights/{full}.safetensors"
         raise ConfigError(no_network(str(model.encoder_name), full, url, file, error)) from error
 
 
@@ -158,6 +151,8 @@ def _call(model: Model, network: Network, kwargs: dict[str, Any]) -> nn.Module:
 
 def _stride(net: nn.Module) -> int:
     """What h and w must be multiples of: the network's own word, else its encoder's, else 32."""
+    if isinstance(net, smp.DPT):
+        return 2 * int(net.encoder.output_stride)  # its decoder halves the ViT's grid once more
     found = getattr(net, "stride", None) or getattr(
         getattr(net, "encoder", None), "output_stride", None
     )

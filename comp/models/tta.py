@@ -31,6 +31,7 @@ def views(
     return [(scale, t) for scale in ((1.0,) if name == "none" else scales) for t in transforms]
 
 
+@torch.no_grad()
 def predict_views(
     segmenter: Segmenter,
     x: Tensor,

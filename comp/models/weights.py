@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -212,19 +212,52 @@ def _older_names(state: State, own: Mapping[str, Tensor]) -> State:
     return renamed
 
 
-def timm_overlay(inner: str, state: State) -> dict[str, Any]:
-    """Arguments with which timm builds a model from this state dict instead of fetching one."""
+def fill_timm(
+    network: Callable[..., nn.Module], kwargs: dict[str, Any], inner: str, state: State, where: str
+) -> nn.Module:
+    """Build a network on a timm encoder from a state dict with the names of timm's whole model.
+
+    timm renames, drops the classifier and adapts the first convolution; what it cannot place it only
+    logs, which is an error here.
+
+    Raises:
+        ConfigError: something of the encoder is missing, or has another shape.
+    """
     overlay: dict[str, Any] = {"state_dict": state, "source": "", "custom_load": False}
     config = timm.get_pretrained_cfg(inner)
-    stem = getattr(config, "first_conv", None)
-    if isinstance(stem, str) and f"{stem}.weight" in state and config is not None:
+    stem, classifiers = (
+        getattr(config, "first_conv", None),
+        getattr(config, "classifier", None) or (),
+    )
+    if config is not None and isinstance(stem, str) and f"{stem}.weight" in state:
         overlay["input_size"] = (int(state[f"{stem}.weight"].shape[1]), *config.input_size[1:])
-    return {"pretrained_cfg_overlay": overlay}
+    try:
+        with _timm_log() as heard:
+            net = network(**kwargs | {"encoder_weights": True, "pretrained_cfg_overlay": overlay})
+    except Exception as error:  # noqa: BLE001 - timm's conversions raise whatever they trip over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"model.encoder_weights: {where} is of another encoder than {inner}: {reason[:300]}"
+        ) from error
+    if any(message.startswith("Unable to convert") for message in heard):
+        raise ConfigError(
+            f"model.encoder_weights: timm cannot adapt {where} to this number of channels"
+        )
+    heads = tuple(
+        f"{c}." for c in ((classifiers,) if isinstance(classifiers, str) else classifiers)
+    )
+    listed = [m.partition("(")[2].partition(")")[0] for m in heard if m.startswith("Missing keys")]
+    lost = [key for part in listed for key in part.split(", ") if not key.startswith(heads)]
+    if lost:
+        raise ConfigError(
+            f"model.encoder_weights: {where} is of another encoder than {inner}: it lacks {some(lost)}"
+        )
+    return net
 
 
 @contextmanager
-def refuse_missing(where: str) -> Iterator[None]:
-    """timm only logs that weights did not fit; inside this block that is an error."""
+def _timm_log() -> Iterator[list[str]]:
+    """Collect what timm logs while it loads weights, and keep it off the screen."""
     logger = logging.getLogger("timm.models._builder")
     heard: list[str] = []
 
@@ -237,14 +270,8 @@ def refuse_missing(where: str) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        yield
+        yield heard
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate
-    lost = [m for m in heard if m.startswith(("Missing keys", "Unable to convert"))]
-    if lost:
-        names = lost[0].partition("(")[2].partition(")")[0].split(", ")
-        raise ConfigError(
-            f"model.encoder_weights: {where} is of another encoder: it lacks {some(names)}"
-        )

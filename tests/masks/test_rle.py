@@ -26,7 +26,9 @@ def plain_encode(mask: np.ndarray, order: str, base: int) -> str:
     pixels = np.concatenate([[0], mask.ravel("F" if order == "column" else "C"), [0]])
     change = np.flatnonzero(pixels[1:] != pixels[:-1])
     starts, ends = change[::2], change[1::2]
-    return " ".join(f"{start + base} {end - start}" for start, end in zip(starts, ends, strict=True))
+    return " ".join(
+        f"{start + base} {end - start}" for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def plain_decode(text: str, height: int, width: int, order: str, base: int) -> np.ndarray:
@@ -175,7 +177,9 @@ def test_any_text_is_a_mask_or_refused(text: str) -> None:
 
 
 @given(MASKS, st.data())
-def test_pixels_shared_by_runs_equal_pixels_shared_by_masks(a: np.ndarray, data: st.DataObject) -> None:
+def test_pixels_shared_by_runs_equal_pixels_shared_by_masks(
+    a: np.ndarray, data: st.DataObject
+) -> None:
     b = data.draw(npst.arrays(np.uint8, a.shape, elements=st.integers(0, 1)))
     shared = rle.shared_pixels(rle.runs_of(a), rle.runs_of(b))
     assert shared == int((a & b).sum())

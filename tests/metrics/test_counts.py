@@ -61,7 +61,13 @@ ZERO = np.zeros((2, 2), np.uint8)
 @pytest.mark.parametrize(
     ("mask", "labels", "task", "n", "said"),
     [
-        (ZERO, np.zeros((2, 3), np.uint8), "binary", 1, r"\(2, 2\) against labels of shape \(2, 3\)"),
+        (
+            ZERO,
+            np.zeros((2, 3), np.uint8),
+            "binary",
+            1,
+            r"\(2, 2\) against labels of shape \(2, 3\)",
+        ),
         (ZERO, ZERO + 7, "binary", 1, r"labels hold \[7\]; expected 0, 1 and 255"),
         (ZERO, ZERO + 7, "multiclass", 3, r"the classes \[7\]; expected 0 to 2"),
         (ZERO + 4, ZERO, "multiclass", 3, "a mask holds the class 4; expected 0 to 2"),
@@ -93,7 +99,9 @@ def test_every_level_equals_a_threshold(dtype: type) -> None:
     npst.arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2, 255])),
     st.integers(0, 255),
 )
-def test_levels_of_one_class_against_the_rest(q: np.ndarray, labels: np.ndarray, level: int) -> None:
+def test_levels_of_one_class_against_the_rest(
+    q: np.ndarray, labels: np.ndarray, level: int
+) -> None:
     levels = count_levels(q, labels, positive=2)
     assert levels[level].tolist() == plain_count(q >= level, labels == 2, labels != 255)
 

@@ -1,0 +1,92 @@
+"""`comp init DIR --data DATA`: look at a folder of data, say what it is, write a workspace for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from comp.data.intake_inspect import inspect
+from comp.data.intake_yaml import competition_yaml, spelled_root
+from comp.errors import DataError, UsageError
+from comp.files import COMPETITION_FILE, check_name, commit
+
+STARTERS = Path(__file__).parent / "starters"
+MAX_LISTED = 20
+IGNORED = "# what commands write\n/runs/\n/ensembles/\n/.cache/\n"
+BINARY_TERM = "  bce: 0.5                        # several classes, one a pixel: ce instead of bce"
+MULTICLASS_TERM = "  ce: 0.5                         # one class a pixel; binary, multilabel: bce"
+SUBMISSIONS_IGNORED = (
+    "# cards (.json) are kept, submissions themselves are not\n*\n!.gitignore\n!*.json\n"
+)
+
+
+def run(directory: Path, data: Path, name: str | None = None) -> Path:
+    """Make a workspace in `directory` for the data in `data`; the data are only read.
+
+    Args:
+        name: of the competition; default: the directory's name.
+
+    Returns:
+        the competition.yaml written.
+
+    Raises:
+        UsageError: `directory` is a workspace already, or no folder.
+        DataError: no data there, no known layout, or more than one way to read them.
+    """
+    target = directory / COMPETITION_FILE
+    if target.exists():
+        raise UsageError(
+            f"{target} is there already and is never overwritten; change it by hand, move it away,"
+            " or make the workspace in another folder"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; expected a folder, which is made where missing")
+    if not data.is_dir():
+        raise DataError(f"no folder {data} (--data): name the folder that holds the images")
+    name = check_name(name, "competition name") if name else _name_of(directory)
+    seen = inspect(data)
+    text = competition_yaml(seen, name, spelled_root(data, directory))
+    print(f"{data}:")
+    for line in seen.lines:
+        print(f"  {line}")
+    _print_problems(seen.problems)
+    _write(directory, target, text, seen.values["task"])
+    return target
+
+
+def _name_of(directory: Path) -> str:
+    """A safe name from the folder's own."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", directory.resolve().name).strip("-._+")
+    return name or "competition"
+
+
+def _print_problems(problems: list[str]) -> None:
+    if not problems:
+        return
+    print(f"to settle before training ({len(problems)}; comp verify looks again):")
+    for problem in problems[:MAX_LISTED]:
+        print("  " + problem.replace("\n", "\n  "))
+    if len(problems) > MAX_LISTED:
+        print(f"  and {len(problems) - MAX_LISTED} more")
+
+
+def _write(directory: Path, target: Path, text: str, task: str) -> None:
+    """Write the workspace, the competition file last; files of the user's stay as they are."""
+    wanted = {directory / "configs" / path.name: path for path in sorted(STARTERS.glob("*.yaml"))}
+    for path, source in wanted.items():
+        if path.exists():
+            print(f"kept {path}, which was there")
+        else:
+            starter = source.read_text(encoding="utf-8")
+            if task == "multiclass":
+                starter = starter.replace(BINARY_TERM, MULTICLASS_TERM)
+            print(f"wrote {commit(path, starter)}")
+    (directory / "folds").mkdir(parents=True, exist_ok=True)
+    ignores = {
+        directory / "submissions" / ".gitignore": SUBMISSIONS_IGNORED,
+        directory / ".gitignore": IGNORED,
+    }
+    for path, content in ignores.items():
+        if not path.exists():
+            commit(path, content)
+    print(f"wrote {commit(target, text)}; read it, then: cd {directory} && comp verify")

@@ -1,0 +1,66 @@
+"""One list of all mistakes, made without building a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comp.config import ModelConfig
+from comp.models.check import check_model
+
+
+def test_a_good_config_has_none() -> None:
+    assert check_model(ModelConfig(), "binary", 1, 3) == []
+
+
+def test_every_section_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", refuse)
+    config = ModelConfig.model_validate(
+        {
+            "model": {"arch": "Unet", "encoder_name": "resnet33", "decoder_chanels": [1]},
+            "loss": {"bse": 1.0, "dice": {"wieght": 2}, "ce": 1},
+            "optim": {"name": "Adm", "encoder_lr": 0.1},
+            "schedule": {"name": "cosin"},
+            "train": {"epochs": 3},
+            "predict": {"tta": ["none", "d5", "hflipp"]},
+        }
+    )
+    problems = check_model(config, "binary", 1, 3)
+    starts = [p.partition(": ")[0] for p in problems]
+    assert starts == [
+        "model.decoder_chanels",
+        "model.encoder_name",
+        "loss.bse",
+        "loss.dice",
+        "loss.ce",
+        "optim.name",
+        "schedule.name",
+        "predict.tta",
+        "predict.tta",
+    ]
+    assert problems[2] == "loss.bse: unknown loss 'bse'; did you mean 'bce'?"
+    assert problems[-1] == "predict.tta: unknown views 'hflipp'; did you mean 'hflip'?"
+
+
+def test_parts_that_do_not_fit_each_other() -> None:
+    config = ModelConfig.model_validate(
+        {
+            "model": {"arch": "PlainUnet", "encoder_name": None},
+            "optim": {"encoder_lr": 0.1},
+            "loss": {"bce": 1},
+        }
+    )
+    problems = check_model(config, "multiclass", 3, 3)
+    assert len(problems) == 2
+    assert "loss.bce: needs head: sigmoid" in problems[0]
+    assert problems[1] == "optim.encoder_lr: the model has no encoder"
+
+
+def test_per_class_lists_are_counted() -> None:
+    config = ModelConfig.model_validate({"loss": {"ce": {"class_weights": [1, 2]}}})
+    assert "expected 4 numbers" in check_model(config, "multiclass", 4, 3)[0]
+    assert check_model(config, "multiclass", 2, 3) == []

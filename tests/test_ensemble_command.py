@@ -1,0 +1,236 @@
+"""`comp ensemble`: honest numbers, a recipe that can be repeated, and members that do not fit named."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comp.blending.recipe import read_recipe
+from comp.commands import ensemble
+from comp.data.fold_table import write_folds
+from comp.errors import RunMismatchError, UnknownNameError, UsageError
+from comp.files import read_json, write_json
+from comp.metrics.scores import score_counts
+from comp.store import read_counts, read_run
+
+spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
+assert spec is not None and spec.loader is not None
+fake = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition)
+    return workspace, competition, table
+
+
+def three_runs(toy, **keys):
+    for name, noise in (("alpha", 1.0), ("beta", 1.2), ("gamma", 2.5)):
+        fake.make_run(*toy, name, noise, **keys)
+
+
+def test_three_numbers_singles_recipe_and_report(toy, capsys):
+    workspace, competition, table = toy
+    three_runs(toy)
+    result = ensemble.run(workspace, competition)
+    folder = workspace.ensemble(result["name"])
+    recipe = read_recipe(folder / "recipe.json")
+    assert recipe.to_json() == {k: v for k, v in result.items() if k in recipe.to_json()}
+    assert json.loads((folder / "recipe.json").read_text())["folds_hash"] == table.hash
+    for key in ("as_fitted", "cross_fitted", "uniform"):
+        assert result[key] == result["scores"][key] and 0 < result[key] <= 1
+    assert result["as_fitted"] >= result["uniform"]
+    assert set(recipe.scores.singles) == {"alpha", "beta", "gamma"}
+    for name, score in recipe.scores.singles.items():
+        folds = [
+            read_counts(workspace.fold(name, k) / "oof.none.counts.csv", 1)[1] for k in range(3)
+        ]
+        assert score == pytest.approx(score_counts("iou_image_mean", np.concatenate(folds)))
+        assert score == pytest.approx(read_run(workspace, name).cv["pooled"])
+    for member in recipe.members:
+        assert set(member.oof) == {f"fold{k}/oof.none.{e}" for k in range(3) for e in ("npy", "csv")}
+        assert len(member.test) == 6
+    report = (folder / "report.md").read_text()
+    for word in ("cross-fitted", "as fitted", "uniform", "best single", "gamma", "fold 2", "Used:"):
+        assert word in report
+    said = capsys.readouterr().out
+    assert "cross-fitted" in said and recipe.reason in said
+
+
+def test_running_again_gives_the_same_recipe(toy):
+    workspace, competition, _ = toy
+    three_runs(toy)
+    first = ensemble.run(workspace, competition)
+    second = ensemble.run(workspace, competition, ["gamma", "beta", "alpha"])
+    assert {**first, "created": ""} == {**second, "created": ""}
+    assert len(list(workspace.ensembles.iterdir())) == 1
+
+
+def test_blend_of_noisy_members_beats_them_and_is_used(toy):
+    workspace, competition, _ = toy
+    for name in ("a", "b", "c", "d"):
+        fake.make_run(*toy, name, 1.5)
+    result = ensemble.run(workspace, competition, name="all")
+    assert result["chosen"] in ("uniform", "fitted")
+    assert result["used"] > result["best_single"]
+    assert result["name"] == "all"
+
+
+def test_one_perfect_member_stands_alone(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "good", 0.0)
+    fake.make_run(*toy, "bad", 6.0)
+    result = ensemble.run(workspace, competition)
+    assert result["chosen"] == "single"
+    assert [m["run"] for m in result["members"]] == ["good"]
+    assert result["thresholds"] == (0.5,)
+    assert "at threshold 0.5 is used" in result["reason"]
+
+
+def test_one_run_is_an_ensemble_of_one(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    result = ensemble.run(workspace, competition)
+    assert result["uniform"] == result["best_single"]
+    assert "fitted over uniform" not in result["scores"]["errors"]
+
+
+def test_uint8_and_uint16_mix(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    fake.make_run(*toy, "beta", 1.0, store="uint16")
+    result = ensemble.run(workspace, competition, method="uniform")
+    assert set(result["scores"]["singles"]) == {"alpha", "beta"}
+
+
+def test_multiclass(tmp_path):
+    workspace, competition = fake.make_competition(tmp_path, "multiclass")
+    table = fake.make_folds(workspace, competition)
+    for name in ("a", "b", "c"):
+        fake.make_run(workspace, competition, table, name, 1.0)
+    result = ensemble.run(workspace, competition)
+    assert result["thresholds"] is None
+    assert result["metric"] == "iou_dataset_macro"
+    assert list(result["scores"]["per_class"]) == ["land", "roof", "road"]
+    assert result["as_fitted"] >= result["uniform"] > result["best_single"]
+
+
+def test_the_better_views_of_each_member_are_taken(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 2.0, views=("none", "d4"))
+    fake.make_run(*toy, "beta", 2.0)
+    result = ensemble.run(workspace, competition, method="uniform")
+    report = (workspace.ensemble(result["name"]) / "report.md").read_text()
+    assert "alpha (d4), beta (none)" in report
+    plain = ensemble.run(workspace, competition, views=["none"], method="uniform")
+    assert plain["name"] != result["name"]
+    with pytest.raises(UsageError, match=r"run 'beta' has stored the views none, none of them is d4"):
+        ensemble.run(workspace, competition, views=["d4"])
+
+
+def test_a_single_fold_is_cross_fitted_over_parts(tmp_path):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition, 1)
+    for name in ("a", "b"):
+        fake.make_run(workspace, competition, table, name, 1.2)
+    result = ensemble.run(workspace, competition)
+    assert result["cross_fitted"] is not None and result["n_images"] == 10
+    assert "part 5" in (workspace.ensemble(result["name"]) / "report.md").read_text()
+
+
+def test_incomplete_runs_are_left_out_and_said_or_refused_by_name(toy, capsys):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    fake.make_run(*toy, "beta", 1.0, folds=[0, 2])
+    result = ensemble.run(workspace, competition)
+    said = "left out, incomplete: beta (folds done: 0, 2 of 3)"
+    assert said in capsys.readouterr().out
+    assert said in (workspace.ensemble(result["name"]) / "report.md").read_text()
+    with pytest.raises(RunMismatchError, match=r"incomplete: beta \(folds done: 0, 2 of 3\)"):
+        ensemble.run(workspace, competition, ["alpha", "beta"])
+
+
+def test_nothing_to_blend(toy):
+    workspace, competition, _ = toy
+    with pytest.raises(UsageError, match=r"no complete run in runs/toy \(there is none\); run `comp cv`"):
+        ensemble.run(workspace, competition)
+    fake.make_run(*toy, "beta", 1.0, folds=[1])
+    with pytest.raises(UsageError, match="incomplete: beta"):
+        ensemble.run(workspace, competition)
+
+
+def test_members_that_differ_are_refused_naming_the_difference(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    fake.make_run(*toy, "beta", 1.0, folds_hash="other")
+    with pytest.raises(RunMismatchError, match=r"'alpha' and 'beta' were trained on other folds .*other"):
+        ensemble.run(workspace, competition)
+    fake.make_run(*toy, "gamma", 1.0, classes=["tree"])
+    with pytest.raises(RunMismatchError, match=r"'gamma', fold 0: classes is \['tree'\].*\['roof'\]"):
+        ensemble.run(workspace, competition, ["alpha", "gamma"])
+    fake.make_run(*toy, "delta", 1.0, task="multilabel")
+    with pytest.raises(RunMismatchError, match="task is 'multilabel'"):
+        ensemble.run(workspace, competition, ["alpha", "delta"])
+    assert not workspace.ensembles.exists()
+
+
+def test_folds_file_that_changed_since_is_refused(toy):
+    workspace, competition, table = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    moved = type(table)(
+        table.ids, table.fold[::-1], table.group, table.stratum, "kfold", 0, table.n_splits
+    )
+    write_folds(workspace, moved)
+    with pytest.raises(RunMismatchError, match=r"folds/toy.csv has hash .*'alpha' was trained on"):
+        ensemble.run(workspace, competition)
+
+
+def test_predictions_of_other_images_are_refused(toy):
+    workspace, competition, table = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    other = type(table)(
+        table.ids, (1, *table.fold[1:]), table.group, table.stratum, "kfold", 0, table.n_splits
+    )
+    fake.make_run(workspace, competition, other, "beta", 1.0, folds_hash=table.hash)
+    with pytest.raises(RunMismatchError, match=r"beta \(none\), fold 0: .*missing 1: i00"):
+        ensemble.run(workspace, competition)
+
+
+def test_a_flipped_bit_is_refused(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    path = workspace.fold("alpha", 1) / "oof.none.npy"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RunMismatchError, match=r"oof.none.npy: expected sha256"):
+        ensemble.run(workspace, competition)
+
+
+def test_predictions_of_another_shape_are_refused(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    folder = workspace.fold("alpha", 0)
+    index = folder / "oof.none.csv"
+    index.write_text(index.read_text().replace(",24,24,", ",12,48,"))
+    result = read_json(folder / "result.json")
+    from comp.files import sha256
+
+    result["files"]["oof.none.csv"] = {"sha256": sha256(index), "bytes": index.stat().st_size}
+    write_json(folder / "result.json", result)
+    with pytest.raises(RunMismatchError, match=r"expected probabilities of shape \(1, 24, 24\), got \(1, 12, 48\)"):
+        ensemble.run(workspace, competition)
+
+
+def test_names_are_checked(toy):
+    workspace, competition, _ = toy
+    with pytest.raises(UnknownNameError, match="did you mean 'greedy'"):
+        ensemble.run(workspace, competition, method="gredy")
+    with pytest.raises(UsageError, match="named twice: a"):
+        ensemble.run(workspace, competition, ["a", "a"])

@@ -1,0 +1,101 @@
+"""`comp leaderboard`: every run, ensemble and submission in one place; what cannot be read is named."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from comp.commands import ensemble, leaderboard, submit
+from comp.files import read_json, write_json
+
+spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
+assert spec is not None and spec.loader is not None
+fake = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fake)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Two runs, one incomplete one, an ensemble, two submissions of which one is scored."""
+    workspace, competition = fake.make_competition(tmp_path_factory.mktemp("board"))
+    table = fake.make_folds(workspace, competition)
+    for name, noise in (("good", 0.8), ("bad", 2.0)):
+        fake.make_run(workspace, competition, table, name, noise)
+    fake.make_run(workspace, competition, table, "half", 1.0, folds=[1])
+    ensemble.run(workspace, competition, ["good", "bad"], "both")
+    submit.run(workspace, competition)
+    path = submit.run(workspace, competition, run_name="good").with_suffix(".json")
+    metric = {"iou_image_mean": 0.1234, "dice_dataset": 0.5}
+    card = read_json(path) | {"scores": {"public": metric, "private": {"iou_image_mean": 0.2345}}}
+    write_json(path, card)
+    return workspace, competition
+
+
+def test_everything_is_listed_best_first(filled, capsys):
+    board = leaderboard.run(*filled)
+    assert [row["name"] for row in board["runs"]] == ["good", "half", "bad"]
+    assert [row["complete"] for row in board["runs"]] == [True, False, True]
+    assert [row["name"] for row in board["ensembles"]] == ["both"]
+    assert board["problems"] == []
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert any(line.startswith("half") and "1/3 incomplete" in line for line in lines)
+    assert any("public" in line and "private" in line for line in lines)
+    scored = next(line for line in lines if "-good" in line and ".csv" in line)
+    assert "0.1234" in scored and "0.2345" in scored
+    assert "0.5000" not in scored
+
+
+def test_json(filled, tmp_path):
+    board = leaderboard.run(*filled, tmp_path / "board.json")
+    assert json.loads((tmp_path / "board.json").read_text()) == board
+    scored = [row for row in board["submissions"] if row["scores"]]
+    assert [row["scores"] for row in scored] == [{"public": 0.1234, "private": 0.2345}]
+    assert {row["ensemble"] for row in board["submissions"]} == {"both", None}
+
+
+def test_an_empty_workspace_says_what_to_do(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    leaderboard.run(workspace, competition)
+    said = capsys.readouterr().out
+    for way in ("comp cv --config A", "comp ensemble", "comp submit"):
+        assert f"none yet: {way}" in said
+
+
+def test_what_cannot_be_read_is_named_and_hides_nothing(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition)
+    fake.make_run(workspace, competition, table, "good", 1.0)
+    fake.make_run(workspace, competition, table, "torn", 1.0)
+    (workspace.fold("torn", 0) / "oof.none.npy").unlink()
+    workspace.ensemble("e").mkdir(parents=True)
+    (workspace.ensemble("e") / "recipe.json").write_text("{}")
+    workspace.submissions.mkdir()
+    (workspace.submissions / "x.json").write_text('{"competition": "toy"}')
+    (workspace.submissions / "other.json").write_text('{"competition": "else"}')
+    (workspace.submissions / "y.json").write_text("{")
+    board = leaderboard.run(workspace, competition)
+    assert [row["name"] for row in board["runs"]] == ["good"]
+    assert [p.split(":")[0] for p in board["problems"]] == [
+        "run torn", "ensemble e", "card y.json", "card x.json",
+    ]  # fmt: skip
+    assert "cannot be read:" in capsys.readouterr().out
+
+
+def test_a_submission_whose_file_is_gone_is_marked(filled, capsys):
+    workspace, competition = filled
+    cards = [read_json(p) for p in workspace.submissions.glob("*.json")]
+    name = next(card["submission"] for card in cards if card["ensemble"] == "both")
+    content = (workspace.submissions / name).read_bytes()
+    (workspace.submissions / name).unlink()
+    leaderboard.run(workspace, competition)
+    (workspace.submissions / name).write_bytes(content)
+    assert f"{name} (file gone)" in capsys.readouterr().out
+
+
+def test_scores_of_other_shapes():
+    assert leaderboard.flat_scores({"all": 0.5, "public": {"m": 1}}, "m") == {"all": 0.5, "public": 1}
+    assert leaderboard.flat_scores({"all": {"x": 1}, "note": "typed"}, "m") == {"all": None}
