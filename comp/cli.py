@@ -45,18 +45,23 @@ def top(
     """Options before the command."""
 
 
-def place(root: Path | None, competition: str | None, overrides: list[str] | None = None):  # type: ignore[no-untyped-def]
+def place(  # type: ignore[no-untyped-def]
+    root: Path | None, competition: str | None, overrides: list[str] | None = None, draw: bool = False
+):
     """The workspace and its competition.
 
     Overrides of the competition (``data.``, ``folds.``, ``submission.``, ...) are taken from `overrides`;
     the rest is returned for the model configs.
+
+    Args:
+        draw: draw the demo's data when they are not there yet.
     """
     from comp.config import load_competition
 
     found = find_root(root)
     of_competition, of_model = split_overrides(overrides or [])
     loaded = load_competition(found, competition, of_competition)
-    if loaded.name == "demo" and not (found / loaded.data.root).exists():
+    if draw and loaded.name == "demo" and not (found / loaded.data.root).exists():
         from comp.demo.drawing import ensure_demo
 
         ensure_demo(found / loaded.data.root)
@@ -111,7 +116,7 @@ def verify(root: Root = None, competition: CompetitionName = None, override: Ove
     """Open every file, check every pair, list all that is wrong."""
     from comp.commands.verify import run
 
-    workspace, loaded, rest = place(root, competition, override)
+    workspace, loaded, rest = place(root, competition, override, draw=True)
     only_competition(rest)
     run(workspace, loaded)
 
@@ -126,7 +131,7 @@ def folds(
     """Divide the training images, and print the balance table."""
     from comp.commands.folds import run
 
-    workspace, loaded, rest = place(root, competition, override)
+    workspace, loaded, rest = place(root, competition, override, draw=True)
     only_competition(rest)
     run(workspace, loaded, force)
 
@@ -145,7 +150,7 @@ def cv(
     """Train every fold of every config; skip what is done, go on with what is not."""
     from comp.commands.cv import run
 
-    workspace, loaded, rest = place(root, competition, override)
+    workspace, loaded, rest = place(root, competition, override, draw=True)
     run(workspace, loaded, config, rest, name=name, device=device, n_slots=slots, executor=executor)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from comp.config import Competition, data_root
 from comp.data.fold_table import FoldTable, write_folds
-from comp.data.intake import find_records
 from comp.data.images import read_labels
+from comp.data.intake import find_records
 from comp.files import Workspace, write_json
 from comp.masks.decide import decide
 from comp.metrics.counts import count_image
@@ -65,7 +65,9 @@ def make_folds(
     groups: Sequence[str] | None = None,
 ) -> FoldTable:
     """Image i is in fold i modulo `n_splits`."""
-    ids = tuple(r.image_id for r in find_records(competition, data_root(workspace, competition)).train)
+    ids = tuple(
+        r.image_id for r in find_records(competition, data_root(workspace, competition)).train
+    )
     folds = tuple(i % n_splits for i in range(len(ids)))
     if n_splits == 1:
         folds = tuple(-1 if i < 2 else 0 for i in range(len(ids)))
@@ -96,7 +98,9 @@ def make_run(
     records = find_records(competition, data_root(workspace, competition))
     by_id = {r.image_id: r for r in records.train}
     directory = workspace.run(name)
-    write_json(directory / "config.json", {"config": {"noise": noise}, "config_hash": f"hash-{name}"})
+    write_json(
+        directory / "config.json", {"config": {"noise": noise}, "config_hash": f"hash-{name}"}
+    )
     everything = sorted({f for f in table.fold if f >= 0})
     for fold in everything if folds is None else folds:
         folder = workspace.fold(name, fold)

@@ -60,7 +60,7 @@ def test_a_system_has_its_two_files_that_name_each_other(model: str) -> None:
 
 def test_the_demo_that_is_installed_is_the_one_committed() -> None:
     inside = package_files("comp.demo") / "workspace"
-    for name in ("competition.yaml", "demo_unet.yaml", "demo_fpn.yaml"):
+    for name in ("competition.yaml", "demo_unet.yaml", "demo_resnet.yaml"):
         mine, theirs = (CONFIGS / name).read_text(), (inside / name).read_text(encoding="utf-8")
         assert yaml.safe_load(theirs) == yaml.safe_load(mine), f"{name}: the two copies differ"
 

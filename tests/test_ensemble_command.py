@@ -54,7 +54,9 @@ def test_three_numbers_singles_recipe_and_report(toy, capsys):
         assert score == pytest.approx(score_counts("iou_image_mean", np.concatenate(folds)))
         assert score == pytest.approx(read_run(workspace, name).cv["pooled"])
     for member in recipe.members:
-        assert set(member.oof) == {f"fold{k}/oof.none.{e}" for k in range(3) for e in ("npy", "csv")}
+        assert set(member.oof) == {
+            f"fold{k}/oof.none.{e}" for k in range(3) for e in ("npy", "csv")
+        }
         assert len(member.test) == 6
     report = (folder / "report.md").read_text()
     for word in ("cross-fitted", "as fitted", "uniform", "best single", "gamma", "fold 2", "Used:"):
@@ -130,7 +132,9 @@ def test_the_better_views_of_each_member_are_taken(toy):
     assert "alpha (d4), beta (none)" in report
     plain = ensemble.run(workspace, competition, views=["none"], method="uniform")
     assert plain["name"] != result["name"]
-    with pytest.raises(UsageError, match=r"run 'beta' has stored the views none, none of them is d4"):
+    with pytest.raises(
+        UsageError, match=r"run 'beta' has stored the views none, none of them is d4"
+    ):
         ensemble.run(workspace, competition, views=["d4"])
 
 
@@ -158,7 +162,9 @@ def test_incomplete_runs_are_left_out_and_said_or_refused_by_name(toy, capsys):
 
 def test_nothing_to_blend(toy):
     workspace, competition, _ = toy
-    with pytest.raises(UsageError, match=r"no complete run in runs/toy \(there is none\); run `comp cv`"):
+    with pytest.raises(
+        UsageError, match=r"no complete run in runs/toy \(there is none\); run `comp cv`"
+    ):
         ensemble.run(workspace, competition)
     fake.make_run(*toy, "beta", 1.0, folds=[1])
     with pytest.raises(UsageError, match="incomplete: beta"):
@@ -169,10 +175,14 @@ def test_members_that_differ_are_refused_naming_the_difference(toy):
     workspace, competition, _ = toy
     fake.make_run(*toy, "alpha", 1.0)
     fake.make_run(*toy, "beta", 1.0, folds_hash="other")
-    with pytest.raises(RunMismatchError, match=r"'alpha' and 'beta' were trained on other folds .*other"):
+    with pytest.raises(
+        RunMismatchError, match=r"'alpha' and 'beta' were trained on other folds .*other"
+    ):
         ensemble.run(workspace, competition)
     fake.make_run(*toy, "gamma", 1.0, classes=["tree"])
-    with pytest.raises(RunMismatchError, match=r"'gamma', fold 0: classes is \['tree'\].*\['roof'\]"):
+    with pytest.raises(
+        RunMismatchError, match=r"'gamma', fold 0: classes is \['tree'\].*\['roof'\]"
+    ):
         ensemble.run(workspace, competition, ["alpha", "gamma"])
     fake.make_run(*toy, "delta", 1.0, task="multilabel")
     with pytest.raises(RunMismatchError, match="task is 'multilabel'"):
@@ -224,7 +234,9 @@ def test_predictions_of_another_shape_are_refused(toy):
 
     result["files"]["oof.none.csv"] = {"sha256": sha256(index), "bytes": index.stat().st_size}
     write_json(folder / "result.json", result)
-    with pytest.raises(RunMismatchError, match=r"expected probabilities of shape \(1, 24, 24\), got \(1, 12, 48\)"):
+    with pytest.raises(
+        RunMismatchError, match=r"expected probabilities of shape \(1, 24, 24\), got \(1, 12, 48\)"
+    ):
         ensemble.run(workspace, competition)
 
 

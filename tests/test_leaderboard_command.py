@@ -97,5 +97,8 @@ def test_a_submission_whose_file_is_gone_is_marked(filled, capsys):
 
 
 def test_scores_of_other_shapes():
-    assert leaderboard.flat_scores({"all": 0.5, "public": {"m": 1}}, "m") == {"all": 0.5, "public": 1}
+    assert leaderboard.flat_scores({"all": 0.5, "public": {"m": 1}}, "m") == {
+        "all": 0.5,
+        "public": 1,
+    }
     assert leaderboard.flat_scores({"all": {"x": 1}, "note": "typed"}, "m") == {"all": None}

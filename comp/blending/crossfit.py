@@ -13,8 +13,8 @@ import numpy as np
 
 from comp.blending.blend import Source, blend_counts, single_counts
 from comp.blending.cleaning import fit_min_area
-from comp.blending.pool import MAX_ENTRIES, Pool
-from comp.blending.search import TOTAL, Objective, Thresholds, Weights, search, signed_score
+from comp.blending.pool import MAX_ENTRIES, Pool, make_pool
+from comp.blending.search import Objective, Thresholds, Weights, equal, search, signed_score
 
 PARTS = 5
 UNITS = 400  # jackknife groups at most
@@ -107,8 +107,8 @@ def fit_blend(
     """
     images = pool.images[rows]
     columns = best_views(members, singles[:, images], metric)
-    objective = Objective(pool, rows, metric)
-    weights, thresholds, _, found = search(objective, columns, method)
+    objective = Objective(pool.narrow(rows, columns), metric)
+    weights, thresholds, _, found = search(objective, method)
     area = fit_min_area(source, images, weights, thresholds, metric) if clean_up else 0
     return Fit(columns, weights, thresholds, area, found)
 
@@ -139,7 +139,7 @@ def cross_fit(
         method: auto, or a key of `search.METHODS`.
     """
     singles = single_counts(source)
-    pool = Pool(source, max_entries=max_entries)
+    pool = make_pool(source, max_entries)
     where = parts[pool.images]
     everything = np.arange(len(pool.images))
     fit = fit_blend(source, pool, everything, members, singles, metric, method, clean_up)
@@ -174,8 +174,7 @@ def cross_fit(
 
 def plain_fit(source: Source, columns: tuple[int, ...]) -> Fit:
     """Equal weights, threshold 0.5, no clean-up."""
-    each = TOTAL // len(columns) if TOTAL % len(columns) == 0 else 1
-    weights = tuple(each if c in columns else 0 for c in range(source.n_columns))
+    weights = equal(columns, source.n_columns)
     thresholds = None if source.task == "multiclass" else (0.5,) * source.n_classes
     return Fit(columns, weights, thresholds, 0, "single" if len(columns) == 1 else "uniform")
 

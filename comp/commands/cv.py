@@ -130,11 +130,9 @@ def open_caches(
 
 def decide_where(configs: dict[str, ModelConfig], device: str, n_slots: int | None) -> tuple[list[Any], dict[str, dict[str, Any]]]:
     """The slots, and for each config the one way in which all its folds are computed."""
-    import torch
+    from comp.models.compute import decide_compute, gpu_count
 
-    from comp.models.compute import decide_compute
-
-    slots = make_slots(device, torch.cuda.device_count(), cpu_count(), n_slots)
+    slots = make_slots(device, gpu_count(), cpu_count(), n_slots)
     device_type = slots[0].device.partition(":")[0]
     computes = {name: decide_compute(config, device_type).as_dict() for name, config in configs.items()}
     return slots, computes
@@ -142,25 +140,15 @@ def decide_where(configs: dict[str, ModelConfig], device: str, n_slots: int | No
 
 def check_model_builds(planned: PlannedRun, competition: Competition) -> None:
     """The model check: build the network without its weights and send one small batch through it."""
-    import torch
+    from comp.models.check import try_model
 
-    from comp.models.build import build_model, n_parameters
-    from comp.models.tta import padded_forward
-
-    channels = competition.data.channels
-    segmenter = build_model(
-        planned.config.model, task=competition.task, n_classes=competition.n_classes, channels=channels, load_weights=False
-    ).eval()
+    model, compute = planned.config.model, planned.compute
     size = tuple(min(s, 128) for s in planned.config.train.size)
-    with torch.inference_mode():
-        logits = padded_forward(segmenter, segmenter.normalize(torch.zeros(1, channels, *size)))
-    model = planned.config.model
-    c = planned.compute
+    parameters, seen, logits = try_model(model, competition.task, competition.n_classes, competition.data.channels, size)
+    on = f" on {model.encoder_name}" if model.encoder_name else ""
     print(
-        f"model check: {planned.name}: {model.arch}"
-        + (f" on {model.encoder_name}" if model.encoder_name else "")
-        + f", {n_parameters(segmenter) / 1e6:.2f} M parameters, (1, {channels}, {size[0]}, {size[1]}) -> "
-        + f"{tuple(logits.shape)}; {c['device_type']} {c['precision']}"
+        f"model check: {planned.name}: {model.arch}{on}, {parameters / 1e6:.2f} M parameters, "
+        f"{seen} -> {logits}; {compute['device_type']} {compute['precision']}"
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from comp.config import Competition, data_root
 from comp.errors import DataError, SubmissionError
-from comp.files import Workspace, commit
+from comp.files import Workspace, commit, read_json, sha256, write_json
 from comp.formats.answer_key import AnswerKey, part_masks, read_key
 from comp.formats.reading import compare_keys, gather, refuse
 from comp.formats.table import read_table, table_bytes
@@ -82,6 +82,7 @@ def run(
         "solution": str(solution),
     }
     print(report(result, key))
+    write_to_card(submission, result)
     if per_image is not None:
         commit(per_image, image_table(key, counts))
         print(f"each image: {per_image}")
@@ -120,6 +121,19 @@ def count_submission(
             counts[row, k] = count_runs(decided, truth, height * width)
     refuse(problems)
     return counts
+
+
+def write_to_card(submission: Path, result: dict[str, Any]) -> None:
+    """Keep the scores in the submission's card, where there is one, for `comp leaderboard`."""
+    card = submission.with_suffix(".json")
+    if not card.is_file():
+        return
+    said = read_json(card)
+    if not isinstance(said, dict) or said.get("sha256") != sha256(submission):
+        return  # another file's card, or the submission was changed since
+    kept = {key: result[key] for key in ("metric", "scores", "per_class", "n_images", "solution")}
+    write_json(card, {**said, "scores": kept})
+    print(f"kept in the card: {card}")
 
 
 def image_sizes(workspace: Workspace, competition: Competition) -> SizeOf:

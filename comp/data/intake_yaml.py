@@ -124,7 +124,14 @@ def _flow(value: Any, inside: bool = True) -> str:
             return value
     except ConfigError:
         pass
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    """One character of a double-quoted YAML text."""
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def spelled_root(data: Path, workspace: Path) -> str:

@@ -21,7 +21,7 @@ from comp.masks.rle import decode
 from comp.plots.cv_report import render_demo
 from comp.plots.pictures import Case, plot_cases
 
-CONFIGS = ("demo_unet.yaml", "demo_fpn.yaml")
+CONFIGS = ("demo_unet.yaml", "demo_resnet.yaml")
 N_PICTURES = 8
 
 

@@ -117,7 +117,9 @@ class RleTable:
         if not any((image_id, k) in self.cells for k in range(len(self.names))):
             raise SubmissionError(f"{self.source}: no row of id {image_id!r}")
         problems: list[str] = []
-        tables = [self.runs(image_id, k, height, width, problems) for k in range(len(self.names))]
+        tables = [
+            self.runs(image_id, k, height, width, problems, apart) for k in range(len(self.names))
+        ]
         refuse(problems)
         planes = np.stack([fill(runs, height, width, self.submission.order) for runs in tables])
         if task == "binary":

@@ -81,7 +81,7 @@ def build_model(
         head=head,
         stride=_stride(net),
         min_size=MIN_CELLS.get(name, 1) * _stride(net),
-        min_batch=2 if name in POOLED else 1,
+        min_batch=min_batch(name),
         freeze_encoder=model.freeze_encoder,
         mean=stats[0] if stats else None,
         std=stats[1] if stats else None,
@@ -157,6 +157,11 @@ def _stride(net: nn.Module) -> int:
         getattr(net, "encoder", None), "output_stride", None
     )
     return int(found) if isinstance(found, int) else 32
+
+
+def min_batch(name: str) -> int:
+    """The smallest batch that an architecture of the table can be trained on."""
+    return 2 if name in POOLED else 1
 
 
 def find_architecture(name: str) -> tuple[str, Network]:

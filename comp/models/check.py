@@ -1,15 +1,16 @@
-"""All mistakes of a model config at once: names, arguments and combinations, without building a network."""
+"""All mistakes of a model config at once: names, arguments and combinations; and one batch through the network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from comp.config import ModelConfig
-from comp.models.build import check_architecture, head_of
+from comp.models.build import check_architecture, find_architecture, head_of, min_batch
 from comp.models.losses import check_loss
 from comp.models.optim import check_optimizer
 from comp.models.schedule import check_schedule
-from comp.models.tta import TTA
+from comp.models.segmenter import n_parameters
+from comp.models.tta import TTA, padded_forward
 from comp.registry import unknown
 
 
@@ -24,6 +25,13 @@ def check_model(
         root: folder that a local weights file is relative to; default: the working directory.
     """
     problems = check_architecture(config.model, task, root)
+    if not any(p.startswith("model.arch") for p in problems):
+        name, _ = find_architecture(config.model.arch)
+        if config.train.batch_size < min_batch(name):
+            problems.append(
+                f"train.batch_size: {name} needs at least {min_batch(name)} (a BatchNorm behind a global "
+                f"pooling), got {config.train.batch_size}"
+            )
     if not any(p.startswith("model.head") for p in problems):
         problems += check_loss(
             config.loss, task=task, head=head_of(config.model, task), n_classes=n_classes
@@ -38,3 +46,20 @@ def check_model(
         if name not in TTA
     ]
     return problems
+
+
+def try_model(
+    model: Model, task: str, n_classes: int, channels: int, size: tuple[int, int]
+) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Build the network without pretrained weights and send one black picture of `size` through it.
+
+    Returns:
+        number of parameters, shape of the input (1, C, h, w), shape of the logits (1, K', h, w).
+    """
+    segmenter = build_model(
+        model, task=task, n_classes=n_classes, channels=channels, load_weights=False
+    ).eval()
+    images = torch.zeros(1, channels, *size)
+    with torch.inference_mode():
+        logits = padded_forward(segmenter, segmenter.normalize(images))
+    return n_parameters(segmenter), tuple(images.shape), tuple(logits.shape)

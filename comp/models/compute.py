@@ -42,6 +42,11 @@ class Compute:
         return images.contiguous(memory_format=torch.channels_last)
 
 
+def gpu_count() -> int:
+    """GPUs that torch sees."""
+    return torch.cuda.device_count()
+
+
 def cpu_has_bf16() -> bool:
     """True where the CPU multiplies bfloat16 natively (AVX512-BF16, AMX or Arm's BF16)."""
     if torch.backends.mkldnn.is_available():

@@ -21,6 +21,7 @@ NATIVE_STATS: dict[str, Stats] = {
     "inceptionresnetv2": INCEPTION,
     "inceptionv4": INCEPTION,
     "xception": INCEPTION,
+    "timm-tf_efficientnet_lite": INCEPTION,
     "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
 }
 TAG_STATS: dict[str, Stats] = {

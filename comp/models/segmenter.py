@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from comp.errors import ConfigError
@@ -20,8 +21,9 @@ class Segmenter(nn.Module):
         net: the network; a part called `encoder` can be frozen and has its own learning rate.
         task: binary, multiclass or multilabel.
         head: sigmoid or softmax; K' is 2 for a binary softmax, else K.
-        stride: h and w must be multiples of it; the caller pads.
-        min_size: and h and w must be at least this (networks that pool several times).
+        stride: the network needs h and w to be multiples of it; pictures are padded to that and
+            their logits cut back.
+        min_size: and at least this large (networks that pool several times).
         min_batch: smallest batch that can be trained on: 2 where a BatchNorm follows a global pooling
             (DeepLabV3, DeepLabV3Plus, PAN, UPerNet), which in a batch of 1 has one value a channel to norm.
         freeze_encoder: True, or the number of first epochs.
@@ -70,7 +72,7 @@ class Segmenter(nn.Module):
         return (x - mean) / (std + EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, K', h, w) of a normalised, padded batch (B, C, h, w).
+        """Logits (B, K', h, w) of a normalised batch (B, C, h, w) of any size.
 
         Raises:
             ConfigError: in training, when the batch is smaller than `min_batch`.
@@ -80,8 +82,9 @@ class Segmenter(nn.Module):
                 f"train.batch_size: {type(self.net).__name__} cannot train on a batch of {len(x)}: its BatchNorm after "
                 f"a global pooling needs {self.min_batch} pictures; raise train.batch_size, or leave the last batch out"
             )
-        logits: Tensor = self.net(x)
-        return logits
+        height, width = x.shape[-2:]
+        logits: Tensor = self.net(pad_to(x, self.stride, self.min_size))
+        return logits[..., :height, :width]
 
     def logits_to_probs(self, logits: Tensor) -> Tensor:
         """(B, K', h, w) logits of any float type to (B, K, h, w) float32 in [0, 1]; binary has K = 1."""
@@ -127,6 +130,20 @@ class Segmenter(nn.Module):
     def extra_repr(self) -> str:
         shown: dict[str, Any] = {"task": self.task, "head": self.head, "stride": self.stride}
         return ", ".join(f"{k}={v}" for k, v in shown.items())
+
+
+def pad_to(x: Tensor, stride: int, least: int = 1) -> Tensor:
+    """Pad (B, C, h, w) below and right to multiples of `stride`, and to `least` at least.
+
+    The picture is mirrored; where the strip is as large as the picture, its edge is repeated.
+    """
+    height, width = x.shape[-2:]
+    down = -(-max(height, least) // stride) * stride - height
+    right = -(-max(width, least) // stride) * stride - width
+    if down == 0 and right == 0:
+        return x
+    mode = "reflect" if down < height and right < width else "replicate"
+    return F.pad(x, (0, right, 0, down), mode=mode)
 
 
 def n_parameters(segmenter: nn.Module) -> int:

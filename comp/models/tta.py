@@ -1,8 +1,7 @@
 """Test-time augmentation: view sets on ttach's transforms, merged as probabilities in float32.
 
-Any height and width goes in, and the same comes out: padding to the network's stride happens here,
-after each view is made. ttach's own merging, scaling and wrapper are not used: they round sizes down,
-and average logits.
+Any height and width goes in, and the same comes out. ttach's own merging, scaling and wrapper are not
+used: they round sizes down, and average logits.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def predict_views(
         seen = torch.cat([t.augment_image(zoomed) for _, t in todo[start:stop]])
         if x.is_contiguous(memory_format=torch.channels_last):
             seen = seen.contiguous(memory_format=torch.channels_last)
-        probs = segmenter.logits_to_probs(padded_forward(segmenter, seen))
+        probs = segmenter.logits_to_probs(segmenter(seen))
         for part, (_, transform) in zip(probs.split(len(x)), todo[start:stop], strict=True):
             plain = _resize(transform.deaugment_mask(part), size)
             total = plain if total is None else total + plain
@@ -68,31 +67,9 @@ def predict_views(
 
 
 def padded_forward(segmenter: Segmenter, x: Tensor) -> Tensor:
-    """Logits of a batch of any size: padded below and right to the stride, then cut back.
-
-    Args:
-        x: (B, C, h, w) normalised.
-
-    Returns:
-        logits: (B, K', h, w).
-    """
-    height, width = x.shape[-2:]
-    logits: Tensor = segmenter(pad_to(x, segmenter.stride, segmenter.min_size))
-    return logits[..., :height, :width]
-
-
-def pad_to(x: Tensor, stride: int, least: int = 1) -> Tensor:
-    """Pad (B, C, h, w) below and right to multiples of `stride`, and to `least` at least.
-
-    The picture is mirrored; where the strip is as large as the picture, its edge is repeated.
-    """
-    height, width = x.shape[-2:]
-    down = -(-max(height, least) // stride) * stride - height
-    right = -(-max(width, least) // stride) * stride - width
-    if down == 0 and right == 0:
-        return x
-    mode = "reflect" if down < height and right < width else "replicate"
-    return F.pad(x, (0, right, 0, down), mode=mode)
+    """Logits (B, K', h, w) of a normalised batch of any size: the segmenter pads and cuts back itself."""
+    logits: Tensor = segmenter(x)
+    return logits
 
 
 def _groups(

@@ -28,14 +28,18 @@ def turned(source, images):
     return replace(source, labels=labels)
 
 
-@pytest.mark.parametrize(("task", "n_classes"), [("binary", 1), ("multilabel", 2), ("multiclass", 3)])
+@pytest.mark.parametrize(
+    ("task", "n_classes"), [("binary", 1), ("multilabel", 2), ("multiclass", 3)]
+)
 def test_labels_of_a_part_do_not_reach_its_fit(make_source, task, n_classes):
     source = make_source(task, n_classes, n_images=9, noises=(0.4, 0.8, 1.2))
     parts = np.arange(9) % 3
     members = [[0, 1], [2]]
     honest = cross_fit(source, members, parts, METRIC)
     for part in range(3):
-        other = cross_fit(turned(source, set(np.flatnonzero(parts == part))), members, parts, METRIC)
+        other = cross_fit(
+            turned(source, set(np.flatnonzero(parts == part))), members, parts, METRIC
+        )
         assert other.part_fits[part] == honest.part_fits[part]
     assert any(other.part_fits[p] != honest.part_fits[p] for p in (0, 1)) or other.fit != honest.fit
 

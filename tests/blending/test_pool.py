@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comp.blending import kernels
 from comp.blending.blend import blend_counts
-from comp.blending.pool import HALF, LEVELS, Pool
+from comp.blending.pool import HALF, LEVELS, make_pool
 
 TASKS = [("binary", 1, 255), ("binary", 1, 65535), ("multilabel", 3, 255), ("multiclass", 4, 255)]
 
@@ -21,7 +21,7 @@ def thresholds_of(task, n_classes, value):
 @pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
 def test_counts_equal_whole_masks(make_source, task, n_classes, full):
     source = make_source(task, n_classes, full=full)
-    pool = Pool(source)
+    pool = make_pool(source)
     rng = np.random.default_rng(1)
     rows = np.array([0, 2, 5])
     for t in (LEVELS[0], 0.5, LEVELS[-1]):
@@ -29,16 +29,16 @@ def test_counts_equal_whole_masks(make_source, task, n_classes, full):
             weights = tuple(int(w) for w in rng.multinomial(1000, [1 / 3] * 3))
             cut = thresholds_of(task, n_classes, t)
             expected = blend_counts(source, rows, weights, cut)
-            assert (pool.count(rows, weights, cut) == expected).all()
+            assert (pool.narrow(rows).count(weights, cut) == expected).all()
 
 
 @pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
 def test_line_equals_each_blend(make_source, task, n_classes, full):
     source = make_source(task, n_classes, full=full)
-    pool = Pool(source)
+    pool = make_pool(source)
     rows = np.arange(6)
     base, direction, cut = (400, 500, 100), (1, -1, 0), thresholds_of(task, n_classes, 0.5)
-    counts = pool.line(rows, base, direction, (-400, 50, 19), cut)
+    counts = pool.line(base, direction, (-400, 50, 19), cut)
     for v in range(19):
         delta = -400 + 50 * v
         weights = tuple(b + delta * d for b, d in zip(base, direction, strict=True))
@@ -48,8 +48,8 @@ def test_line_equals_each_blend(make_source, task, n_classes, full):
 @pytest.mark.parametrize(("task", "n_classes", "full"), TASKS[:3])
 def test_levels_equal_each_threshold(make_source, task, n_classes, full):
     source = make_source(task, n_classes, full=full)
-    pool, rows = Pool(source), np.arange(6)
-    counts = pool.levels(rows, (300, 600, 100))
+    pool, rows = make_pool(source), np.arange(6)
+    counts = pool.levels((300, 600, 100))
     for v in (0, 3, HALF, 200, len(LEVELS) - 1):
         expected = blend_counts(source, rows, (300, 600, 100), (LEVELS[v],) * n_classes)
         assert (counts[v] == expected).all()
@@ -57,7 +57,7 @@ def test_levels_equal_each_threshold(make_source, task, n_classes, full):
 
 def test_columns_that_agree_leave_nothing_disputed(make_source):
     source = make_source("multiclass", 3, noises=(0.5,))
-    assert Pool(source).n_disputed == 0
+    assert make_pool(source).n_disputed == 0
 
 
 def test_half_is_a_level():
@@ -66,22 +66,46 @@ def test_half_is_a_level():
 
 
 def test_thresholds_outside_the_levels_are_refused(make_source):
-    pool = Pool(make_source())
-    with pytest.raises(ValueError, match="thresholds must lie in"):
-        pool.count(np.arange(2), (1, 1, 1), (0.01,))
+    pool = make_pool(make_source())
+    with pytest.raises(ValueError, match=r"thresholds .* must lie between"):
+        pool.count((1, 1, 1), (0.01,))
 
 
 def test_a_full_pool_keeps_some_images_and_says_which(make_source):
     source = make_source(n_images=12)
-    whole = Pool(source)
-    small = Pool(source, max_entries=3 * whole.n_disputed // 2)
+    whole = make_pool(source)
+    small = make_pool(source, max_entries=3 * whole.n_disputed // 2)
     assert 2 <= len(small.images) < 12
     assert small.n_left_out == 12 - len(small.images)
     assert list(small.images) == sorted(small.images)
-    rows = np.arange(len(small.images))
-    expected = whole.count(small.images, (1, 2, 3), (0.5,))
-    assert (small.count(rows, (1, 2, 3), (0.5,)) == expected).all()
-    assert (Pool(source, max_entries=3 * whole.n_disputed // 2).images == small.images).all()
+    expected = whole.narrow(small.images).count((1, 2, 3), (0.5,))
+    assert (small.count((1, 2, 3), (0.5,)) == expected).all()
+    again = make_pool(source, max_entries=3 * whole.n_disputed // 2)
+    assert (again.images == small.images).all()
+
+
+@pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
+def test_a_narrowed_pool_is_smaller_and_says_the_same(make_source, task, n_classes, full):
+    source = make_source(task, n_classes, full=full)
+    pool, rows, columns = make_pool(source), np.array([1, 2, 4]), (0, 2)
+    cut = thresholds_of(task, n_classes, 0.5)
+    small = pool.narrow(rows, columns, cut)
+    assert small.n_disputed < pool.narrow(rows).n_disputed < pool.n_disputed
+    assert list(small.images) == [1, 2, 4]
+    for weights in ((1, 0, 0), (300, 0, 700), (0, 0, 5)):
+        expected = blend_counts(source, rows, weights, cut)
+        assert (small.count(weights, cut) == expected).all()
+        assert (pool.narrow(rows).count(weights, cut) == expected).all()
+
+
+def test_a_narrowed_pool_refuses_what_it_cannot_answer(make_source):
+    pool = make_pool(make_source()).narrow(columns=(0, 2), thresholds=(0.5,))
+    with pytest.raises(ValueError, match=r"columns \[1\] have weight.*narrowed to \(0, 2\)"):
+        pool.count((1, 1, 1), (0.5,))
+    with pytest.raises(ValueError, match="must lie between"):
+        pool.count((1, 0, 1), (0.6,))
+    with pytest.raises(ValueError, match="must lie between"):
+        pool.levels((1, 0, 1))
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,8 +21,12 @@ from comp.errors import DataError, RunMismatchError
 
 @pytest.fixture
 def recipe():
-    member = Member("a", "h", "d4", 600, {"fold0/oof.d4.npy": "1" * 64}, {"fold0/test.d4.npy": "2" * 64}, 0.7)
-    scores = Scores(0.8, 0.79, 0.78, 0.7, 0.79, {"a": 0.7, "b": None}, {"fitted over uniform": (0.01, None)})
+    member = Member(
+        "a", "h", "d4", 600, {"fold0/oof.d4.npy": "1" * 64}, {"fold0/test.d4.npy": "2" * 64}, 0.7
+    )
+    scores = Scores(
+        0.8, 0.79, 0.78, 0.7, 0.79, {"a": 0.7, "b": None}, {"fitted over uniform": (0.01, None)}
+    )
     return Recipe(
         name="e",
         competition="toy",
@@ -92,7 +96,9 @@ def test_a_changed_member_is_named(recipe):
     member = recipe.members[0]
     folder = Path("runs/toy/a")
     check_member(member, folder, {"fold0/test.d4.npy": "2" * 64}, "test")
-    with pytest.raises(RunMismatchError, match=r"run 'a' changed .*test.d4.npy: expected sha256 22.*got 33"):
+    with pytest.raises(
+        RunMismatchError, match=r"run 'a' changed .*test.d4.npy: expected sha256 22.*got 33"
+    ):
         check_member(member, folder, {"fold0/test.d4.npy": "3" * 64}, "test")
     with pytest.raises(RunMismatchError, match="got missing; run `comp ensemble` again"):
         check_member(member, folder, {}, "test")

@@ -120,13 +120,13 @@ def test_sixteen_bits_are_scaled_by_their_dtype(tmp_path: Path) -> None:
 
 def test_float_images_must_be_in_the_unit_range(tmp_path: Path) -> None:
     unit = (RGB / 255).astype(np.float32)
-    tifffile.imwrite(tmp_path / "a.tif", unit)
+    tifffile.imwrite(tmp_path / "a.tif", unit, photometric="rgb")
     assert np.array_equal(read_image(tmp_path / "a.tif", 3), unit)
-    tifffile.imwrite(tmp_path / "b.tif", unit * 300)
+    tifffile.imwrite(tmp_path / "b.tif", unit * 300, photometric="rgb")
     with pytest.raises(DataError, match=r"b\.tif: float pixels from 0 to 300; expected \[0, 1\]"):
         read_image(tmp_path / "b.tif", 3)
     unit[0, 0, 0] = np.nan
-    tifffile.imwrite(tmp_path / "c.tif", unit)
+    tifffile.imwrite(tmp_path / "c.tif", unit, photometric="rgb")
     with pytest.raises(DataError, match=r"c\.tif: float pixels from nan"):
         read_image(tmp_path / "c.tif", 3)
     tifffile.imwrite(tmp_path / "d.tif", np.full((4, 4), -3, np.int16))
@@ -334,7 +334,7 @@ def test_mask_values_map_and_refuse() -> None:
 def test_a_threshold_takes_soft_masks_and_refuses_to_empty_one() -> None:
     soft = np.array([[0, 118, 119, 237]], np.uint8)
     assert labels_of(soft, mask_threshold=119).tolist() == [[0, 0, 1, 1]]
-    with pytest.raises(DataError, match="holds only 0 and 1, but data.mask_threshold is 119"):
+    with pytest.raises(DataError, match="holds only 0 and 1, but"):
         labels_of(np.array([[0, 1]], np.uint8), mask_threshold=119)
 
 
@@ -394,7 +394,7 @@ def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
 
 def test_multilabel_from_a_file_a_class_or_from_bands(tmp_path: Path) -> None:
     image = save(tmp_path / "a.png", RGB)
-    planes = [(GREY > t).astype(np.uint8) * 255 for t in (50, 100, 200)]
+    planes = [np.greater(GREY, t).astype(np.uint8) * 255 for t in (50, 100, 200)]
     files = tuple(save(tmp_path / f"m{k}.png", plane) for k, plane in enumerate(planes))
     expected = np.stack(planes) // 255
     comp = competition("multilabel", 3)

@@ -1,4 +1,4 @@
-"""Masks to files: order, columns and ids of the sample; every row read back; nothing half-written."""
+"""Masks to files: order, columns and ids of the sample; each row read back, nothing half-done."""
 
 from __future__ import annotations
 

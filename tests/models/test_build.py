@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from comp.config import Model
 from comp.errors import ConfigError
 from comp.models.build import ARCHITECTURES, build_model, check_architecture, find_architecture
-from comp.models.tta import padded_forward
 
 ENCODERS = {"PlainUnet": None, "DPT": "tu-vit_tiny_patch16_224"}
 
@@ -45,7 +44,7 @@ def test_every_architecture_gives_logits_of_the_input_size(arch: str) -> None:
     )
     segmenter.eval()
     with torch.no_grad():
-        assert padded_forward(segmenter, torch.randn(1, 4, 33, 70)).shape == (1, 5, 33, 70)
+        assert segmenter(torch.randn(1, 4, 33, 70)).shape == (1, 5, 33, 70)
 
 
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
@@ -78,7 +77,7 @@ def test_heads_and_planes(task: str, head: Any, n_classes: int, planes: int) -> 
     assert segmenter.head == (head or ("softmax" if task == "multiclass" else "sigmoid"))
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("channels", [1, 3, 8])
 @pytest.mark.parametrize("normalize", ["unit", "imagenet", "encoder", "image"])
 def test_any_number_of_channels_and_every_normalisation(channels: int, normalize: str) -> None:
     segmenter = build(model_of("FPN", normalize=normalize), channels=channels).eval()

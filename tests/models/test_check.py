@@ -64,3 +64,11 @@ def test_per_class_lists_are_counted() -> None:
     config = ModelConfig.model_validate({"loss": {"ce": {"class_weights": [1, 2]}}})
     assert "expected 4 numbers" in check_model(config, "multiclass", 4, 3)[0]
     assert check_model(config, "multiclass", 2, 3) == []
+
+
+def test_a_batch_of_one_is_refused_where_it_cannot_be_trained_on() -> None:
+    for arch, problems in (("DeepLabV3+", 1), ("Unet", 0)):
+        config = ModelConfig.model_validate({"model": {"arch": arch}, "train": {"batch_size": 1}})
+        found = check_model(config, "binary", 1, 3)
+        assert len(found) == problems
+        assert all(p.startswith("train.batch_size: DeepLabV3Plus needs at least 2") for p in found)

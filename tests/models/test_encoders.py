@@ -61,3 +61,26 @@ def test_without_an_encoder_or_its_numbers() -> None:
         match="timm publishes no mean and std of 'tu-no_such_model'; use unit, imagenet or image",
     ):
         encoder_stats("tu-no_such_model")
+
+
+@pytest.mark.parametrize(
+    ("ours", "tag", "theirs"),
+    [
+        ("xception", "imagenet", "legacy_xception"),
+        ("inceptionv4", "imagenet", "inception_v4"),
+        ("inceptionresnetv2", "imagenet", "inception_resnet_v2"),
+        ("dpn131", "imagenet", "dpn131"),
+        ("timm-tf_efficientnet_lite0", "imagenet", "tf_efficientnet_lite0"),
+        ("timm-efficientnet-b0", "advprop", "tf_efficientnet_b0.ap_in1k"),
+        ("timm-efficientnet-b0", "noisy-student", "tf_efficientnet_b0.ns_jft_in1k"),
+        ("timm-skresnet18", "imagenet", "skresnet18"),
+        ("senet154", "imagenet", "legacy_senet154"),
+        ("resnext101_32x8d", "instagram", "resnext101_32x8d.fb_wsl_ig1b_ft_in1k"),
+        ("mobileone_s0", "imagenet", "mobileone_s0"),
+    ],
+)
+def test_smps_encoders_have_the_numbers_of_the_same_weights_in_timm(
+    ours: str, tag: str, theirs: str
+) -> None:
+    for one, other in zip(encoder_stats(ours, tag), encoder_stats(f"tu-{theirs}"), strict=True):
+        assert one == pytest.approx(other)

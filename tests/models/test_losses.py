@@ -155,6 +155,27 @@ def test_region_losses_cost_nothing_where_soft_truth_is_met(name: str) -> None:
     assert number(total) == pytest.approx(0, abs=1e-6)
 
 
+@contract
+def test_following_the_gradient_finds_the_truth(
+    name: str, task: str, head: str, n_classes: int
+) -> None:
+    target = make_target(labels_of(task, n_classes), task, n_classes)
+    loss = make(name, task, head, n_classes)
+    logits = logits_like(target, head, 0.1).requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(logits, target)[0].backward()
+        optimizer.step()
+    if head == "softmax":
+        found = F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1)
+        found = found[:, 1:] if task == "binary" else found
+    else:
+        found = logits > 0
+    right = (found == target.planes)[target.valid.expand_as(target.planes) > 0]
+    assert number(right.float().mean()) > 0.95
+
+
 # oracles
 
 

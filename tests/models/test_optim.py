@@ -106,7 +106,7 @@ def test_fused_is_used_where_there_is_one() -> None:
     assert "fused" not in build_optimizer(Optim(name="RMSprop"), small(), fused=True).defaults
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:It is highly recommended")
 @pytest.mark.parametrize("name", known_optimizers())
 def test_every_known_name_can_be_made(name: str) -> None:
     assert check_optimizer(Optim(name=name)) == []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from comp.config import Model
 from comp.errors import ConfigError
 from comp.models.build import build_model
-from comp.models.segmenter import Segmenter, n_parameters
+from comp.models.segmenter import Segmenter, n_parameters, pad_to
 
 
 def identity(task: str, head: str, **kwargs: object) -> Segmenter:
@@ -122,3 +122,25 @@ def test_a_batch_of_one_is_refused_where_it_cannot_be_trained_on() -> None:
     segmenter.eval()
     assert segmenter(torch.rand(1, 3, 32, 32)).shape == (1, 1, 32, 32)
     assert "head=sigmoid" in repr(segmenter)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (32, 31), (3, 40)])
+def test_padding_keeps_the_picture_in_its_corner(size: tuple[int, int]) -> None:
+    x = torch.randn(1, 2, *size)
+    padded = pad_to(x, 32, least=64)
+    assert padded.shape[2] % 32 == padded.shape[3] % 32 == 0 and min(padded.shape[2:]) >= 64
+    assert torch.equal(padded[..., : size[0], : size[1]], x)
+    assert pad_to(padded, 32) is padded
+
+
+def test_padding_mirrors() -> None:
+    assert pad_to(torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 5, 5), 8)[0, 0, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        3,
+        2,
+        1,
+    ]

@@ -11,7 +11,7 @@ from comp.config import Model
 from comp.errors import ConfigError
 from comp.models.build import build_model
 from comp.models.segmenter import Segmenter
-from comp.models.tta import TTA, pad_to, padded_forward, predict_views, views
+from comp.models.tta import TTA, padded_forward, predict_views, views
 
 COUNTS = {"none": 1, "hflip": 2, "flips": 4, "d4": 8}
 
@@ -134,28 +134,6 @@ def test_a_real_network_of_odd_size() -> None:
         assert predict_views(model, x, "hflip", (1.0, 1.25)).shape == (1, 1, 65, 97)
         whole = torch.randn(1, 3, 64, 96)
         assert torch.equal(padded_forward(model, whole), model(whole))
-
-
-@pytest.mark.parametrize("size", [(5, 7), (1, 1), (32, 31), (3, 40)])
-def test_padding_keeps_the_picture_in_its_corner(size: tuple[int, int]) -> None:
-    x = torch.randn(1, 2, *size)
-    padded = pad_to(x, 32, least=64)
-    assert padded.shape[2] % 32 == padded.shape[3] % 32 == 0 and min(padded.shape[2:]) >= 64
-    assert torch.equal(padded[..., : size[0], : size[1]], x)
-    assert pad_to(padded, 32) is padded
-
-
-def test_padding_mirrors() -> None:
-    assert pad_to(torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 5, 5), 8)[0, 0, 0].tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-        3,
-        2,
-        1,
-    ]
 
 
 def test_an_unknown_set_is_refused() -> None:

@@ -164,6 +164,7 @@ class Evil:
         return print, ("code was run",)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_file_that_would_run_code_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
