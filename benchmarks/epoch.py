@@ -67,7 +67,13 @@ def make_config(arch: str, size: int, epochs: int) -> ModelConfig:
     values = {
         "model": {"arch": arch, "encoder_name": "resnet18", "normalize": "unit"},
         "loss": {"bce": 0.5, "dice": 0.5},
-        "train": {"epochs": epochs, "batch_size": 8, "mode": "resize", "size": [size, size], "soft_masks": False},
+        "train": {
+            "epochs": epochs,
+            "batch_size": 8,
+            "mode": "resize",
+            "size": [size, size],
+            "soft_masks": False,
+        },
         "augment": [
             {"HorizontalFlip": {"p": 0.5}},
             {"VerticalFlip": {"p": 0.5}},
@@ -90,7 +96,9 @@ def make_arms(root: Path, arch: str, size: int, epochs: int) -> dict[str, Callab
     job = FoldJob(root, competition, config, "benchmark", 0, compute.as_dict(), "", "")
     eyes = Eyes(competition, config, seen, truth, compute, CPU)
     augment = build_augment(config.augment)
-    samples = TrainSamples(seen, train, config.train, augment, 0, competition.task, competition.n_classes)
+    samples = TrainSamples(
+        seen, train, config.train, augment, 0, competition.task, competition.n_classes
+    )
     loader = train_loader(samples, config.train, CPU)
 
     pure_loop = make_loop(job, eyes, len(loader))
@@ -125,7 +133,9 @@ def make_arms(root: Path, arch: str, size: int, epochs: int) -> dict[str, Callab
     return {"pure": pure, "comp": comp, "checkpoint": checkpoint, "naive": naive}
 
 
-def make_naive(records: Any, train: list[int], val: list[int], config: ModelConfig, size: int) -> Callable[[int], None]:
+def make_naive(
+    records: Any, train: list[int], val: list[int], config: ModelConfig, size: int
+) -> Callable[[int], None]:
     """The loop of many a notebook: decode, resize, augment, float32, step; then validate."""
     segmenter = build_model(config.model, task="binary", n_classes=1, channels=3)
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=1e-3)
@@ -134,7 +144,9 @@ def make_naive(records: Any, train: list[int], val: list[int], config: ModelConf
 
     def read(index: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
         image = cv2.cvtColor(cv2.imread(str(records[index].image)), cv2.COLOR_BGR2RGB)
-        mask = (cv2.imread(str(records[index].masks[0]), cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
+        mask = (cv2.imread(str(records[index].masks[0]), cv2.IMREAD_GRAYSCALE) > 127).astype(
+            np.uint8
+        )
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
         return (image, mask) if seed is None else augment(image, mask, seed)
@@ -143,8 +155,14 @@ def make_naive(records: Any, train: list[int], val: list[int], config: ModelConf
         for start in range(0, len(indices), 8):
             chosen = indices[start : start + 8]
             read_all = [read(i, None if epoch is None else epoch * 1000 + i) for i in chosen]
-            images = np.stack([image for image, _ in read_all]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-            yield torch.from_numpy(images), torch.from_numpy(np.stack([mask for _, mask in read_all]))
+            images = (
+                np.stack([image for image, _ in read_all]).transpose(0, 3, 1, 2).astype(np.float32)
+                / 255
+            )
+            yield (
+                torch.from_numpy(images),
+                torch.from_numpy(np.stack([mask for _, mask in read_all])),
+            )
 
     def naive(epoch: int) -> None:
         segmenter.train()
@@ -183,17 +201,30 @@ def main() -> None:
                 arm(epoch)
                 walls[name].append(time.perf_counter() - wall)
                 cpus[name].append(time.process_time() - cpu)
-            print(f"epoch {epoch}: " + ", ".join(f"{n} {walls[n][-1]:.2f} s" for n in arms), file=sys.stderr)
+            print(
+                f"epoch {epoch}: " + ", ".join(f"{n} {walls[n][-1]:.2f} s" for n in arms),
+                file=sys.stderr,
+            )
     wall = {name: min(values[1:]) for name, values in walls.items()}
     cpu = {name: statistics.median(values[1:]) for name, values in cpus.items()}
     epochs_a_minute = 60 / wall["comp"]
-    print(f"{args.arch}-resnet18 {args.size}x{args.size}, batch 8, {args.epochs - 1} epochs counted, 1 thread")
+    print(
+        f"{args.arch}-resnet18 {args.size}x{args.size}, batch 8, {args.epochs - 1} epochs counted, 1 thread"
+    )
     print(f"{'':34}{'wall (min)':>12}{'cpu (median)':>14}")
     for name in arms:
         print(f"{name + ' s':34}{wall[name]:>12.3f}{cpu[name]:>14.3f}")
-    every = {n: (d["comp"] + d["checkpoint"]) / d["pure"] for n, d in (("wall", wall), ("cpu", cpu))}
-    due = {n: (d["comp"] + d["checkpoint"] / max(1.0, epochs_a_minute)) / d["pure"] for n, d in (("wall", wall), ("cpu", cpu))}
-    plain = {n: d["naive"] / (d["comp"] + d["checkpoint"] / max(1.0, epochs_a_minute)) for n, d in (("wall", wall), ("cpu", cpu))}
+    every = {
+        n: (d["comp"] + d["checkpoint"]) / d["pure"] for n, d in (("wall", wall), ("cpu", cpu))
+    }
+    due = {
+        n: (d["comp"] + d["checkpoint"] / max(1.0, epochs_a_minute)) / d["pure"]
+        for n, d in (("wall", wall), ("cpu", cpu))
+    }
+    plain = {
+        n: d["naive"] / (d["comp"] + d["checkpoint"] / max(1.0, epochs_a_minute))
+        for n, d in (("wall", wall), ("cpu", cpu))
+    }
     for name, ratio in (
         ("comp / pure, checkpoint as it is due", due),
         ("comp / pure, checkpoint every epoch", every),

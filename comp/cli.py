@@ -22,12 +22,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Root = Annotated[Path | None, typer.Option("--root", help="workspace; default: found from here upward", show_default=False)]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="workspace; default: found from here upward", show_default=False),
+]
 CompetitionName = Annotated[
-    str | None, typer.Option("--competition", help="configs/competitions/NAME.yaml instead of the default", show_default=False)
+    str | None,
+    typer.Option(
+        "--competition",
+        help="configs/competitions/NAME.yaml instead of the default",
+        show_default=False,
+    ),
 ]
 Override = Annotated[
-    list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="override a value, e.g. train.epochs=3", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--override",
+        metavar="KEY=VALUE",
+        help="override a value, e.g. train.epochs=3",
+        show_default=False,
+    ),
 ]
 
 
@@ -40,13 +55,18 @@ def version(value: bool) -> None:
 
 @app.callback()
 def top(
-    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")] = False,
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Options before the command."""
 
 
 def place(  # type: ignore[no-untyped-def]
-    root: Path | None, competition: str | None, overrides: list[str] | None = None, draw: bool = False
+    root: Path | None,
+    competition: str | None,
+    overrides: list[str] | None = None,
+    draw: bool = False,
 ):
     """The workspace and its competition.
 
@@ -85,13 +105,22 @@ def only_competition(rest: list[str]) -> None:
         from comp.errors import ConfigError
         from comp.registry import unknown
 
-        raise ConfigError([f"-o {o}: {unknown(o.partition('=')[0].partition('.')[0], Competition.model_fields, 'key')}" for o in rest])
+        raise ConfigError(
+            [
+                f"-o {o}: {unknown(o.partition('=')[0].partition('.')[0], Competition.model_fields, 'key')}"
+                for o in rest
+            ]
+        )
 
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="where to draw and work")] = Path("comp-demo"),
-    slots: Annotated[int | None, typer.Option("--slots", help="jobs at once", show_default=False)] = None,
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="where to draw and work")
+    ] = Path("comp-demo"),
+    slots: Annotated[
+        int | None, typer.Option("--slots", help="jobs at once", show_default=False)
+    ] = None,
 ) -> None:
     """Draw a small competition, run everything on it, and score the result."""
     from comp.demo.run import run
@@ -102,8 +131,15 @@ def demo(
 @app.command()
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="the new workspace")],
-    data: Annotated[Path, typer.Option("--data", help="folder with the competition's images and masks")],
-    name: Annotated[str | None, typer.Option("--name", help="the competition's name; default: the folder's", show_default=False)] = None,
+    data: Annotated[
+        Path, typer.Option("--data", help="folder with the competition's images and masks")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="the competition's name; default: the folder's", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Look at a folder of data, say what was understood, and write the competition file."""
     from comp.commands.init import run
@@ -112,7 +148,9 @@ def init(
 
 
 @app.command()
-def verify(root: Root = None, competition: CompetitionName = None, override: Override = None) -> None:
+def verify(
+    root: Root = None, competition: CompetitionName = None, override: Override = None
+) -> None:
     """Open every file, check every pair, list all that is wrong."""
     from comp.commands.verify import run
 
@@ -138,13 +176,25 @@ def folds(
 
 @app.command()
 def cv(
-    config: Annotated[list[str], typer.Option("--config", "-c", help="model YAML; several: all models x folds")],
+    config: Annotated[
+        list[str], typer.Option("--config", "-c", help="model YAML; several: all models x folds")
+    ],
     root: Root = None,
     competition: CompetitionName = None,
     override: Override = None,
-    name: Annotated[str | None, typer.Option("--name", help="run name; default: the config's stem", show_default=False)] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")] = "auto",
-    slots: Annotated[int | None, typer.Option("--slots", help="jobs at once; default: one a GPU, else one a core", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="run name; default: the config's stem", show_default=False),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
+    ] = "auto",
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots", help="jobs at once; default: one a GPU, else one a core", show_default=False
+        ),
+    ] = None,
     executor: Annotated[str, typer.Option("--executor", help="local or serial")] = "local",
 ) -> None:
     """Train every fold of every config; skip what is done, go on with what is not."""
@@ -159,10 +209,24 @@ def ensemble(
     root: Root = None,
     competition: CompetitionName = None,
     override: Override = None,
-    member: Annotated[list[str] | None, typer.Option("--member", "-m", help="run name; default: all complete runs", show_default=False)] = None,
-    name: Annotated[str | None, typer.Option("--name", help="the ensemble's name", show_default=False)] = None,
-    views: Annotated[list[str] | None, typer.Option("--views", help="stored views to choose from; default: all", show_default=False)] = None,
-    method: Annotated[str, typer.Option("--method", help="auto, uniform, greedy or coordinate")] = "auto",
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member", "-m", help="run name; default: all complete runs", show_default=False
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="the ensemble's name", show_default=False)
+    ] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--views", help="stored views to choose from; default: all", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="auto, uniform, greedy or coordinate")
+    ] = "auto",
 ) -> None:
     """Fit weights, thresholds and clean-up on out-of-fold predictions; write the recipe."""
     from comp.commands.ensemble import run
@@ -177,9 +241,17 @@ def submit(
     root: Root = None,
     competition: CompetitionName = None,
     override: Override = None,
-    ensemble: Annotated[str | None, typer.Option("--ensemble", help="default: the newest complete one", show_default=False)] = None,
-    run_name: Annotated[str | None, typer.Option("--run", help="submit one run alone", show_default=False)] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="default: submissions/<date>-<name>.csv", show_default=False)] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option("--ensemble", help="default: the newest complete one", show_default=False),
+    ] = None,
+    run_name: Annotated[
+        str | None, typer.Option("--run", help="submit one run alone", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="default: submissions/<date>-<name>.csv", show_default=False),
+    ] = None,
 ) -> None:
     """Blend the test predictions, cut masks, and write a verified submission file with its card."""
     from comp.commands.submit import run
@@ -193,8 +265,18 @@ def submit(
 def score(
     submission: Annotated[Path, typer.Argument(metavar="SUBMISSION")],
     solution: Annotated[Path, typer.Option("--solution", help="the answer key")],
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="default: the competition's, then the usual ones", show_default=False)] = None,
-    per_image: Annotated[Path | None, typer.Option("--per-image", metavar="CSV", help="also write each image's scores", show_default=False)] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", help="default: the competition's, then the usual ones", show_default=False
+        ),
+    ] = None,
+    per_image: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-image", metavar="CSV", help="also write each image's scores", show_default=False
+        ),
+    ] = None,
     root: Root = None,
     competition: CompetitionName = None,
     override: Override = None,
@@ -218,7 +300,9 @@ def score(
 def leaderboard(
     root: Root = None,
     competition: CompetitionName = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="also write the rows as JSON", show_default=False)] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="also write the rows as JSON", show_default=False)
+    ] = None,
 ) -> None:
     """List runs, ensembles and submissions with their scores."""
     from comp.commands.leaderboard import run
@@ -229,7 +313,14 @@ def leaderboard(
 
 @app.command()
 def schema(
-    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="write the two schema files here; default: print both", show_default=False)] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="write the two schema files here; default: print both",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """JSON schemas of the two kinds of YAML, for editors."""
     from comp.commands.schema import run

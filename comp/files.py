@@ -32,7 +32,9 @@ def check_name(name: str, what: str) -> str:
         UsageError: for separators, leading dots, spaces: it could leave the workspace.
     """
     if not SAFE_NAME.fullmatch(name):
-        raise UsageError(f"{what} {name!r}: use letters, digits, '.', '_', '+' and '-' only, not starting with '.'")
+        raise UsageError(
+            f"{what} {name!r}: use letters, digits, '.', '_', '+' and '-' only, not starting with '.'"
+        )
     return name
 
 
@@ -47,7 +49,8 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / COMPETITION_FILE).is_file():
             return folder
     raise UsageError(
-        f"no workspace at or above {start}: expected {COMPETITION_FILE}; make one with `comp init DIR --data DATA`, or name one with --root"
+        f"no workspace at or above {start}: expected {COMPETITION_FILE}; make one with "
+        "`comp init DIR --data DATA`, or name one with --root"
     )
 
 
@@ -172,7 +175,9 @@ def temporary_or_disk_error(path: Path) -> Path:
 def disk_error(path: Path, n_bytes: int, error: OSError) -> CompError:
     """Say what could not be written, and why."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskError(f"disk full writing {path} ({n_bytes / 1e6:.1f} MB): free space and run again")
+        return DiskError(
+            f"disk full writing {path} ({n_bytes / 1e6:.1f} MB): free space and run again"
+        )
     return DiskError(f"cannot write {path}: {error.strerror or error}")
 
 
@@ -226,11 +231,15 @@ def lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
-                    raise LockedError(f"{path.parent} is used by {holder or 'another process'}; wait for it, or stop it") from None
+                    raise LockedError(
+                        f"{path.parent} is used by {holder or 'another process'}; wait for it, or stop it"
+                    ) from None
                 time.sleep(0.1)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        os.pwrite(
+            descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0
+        )
         yield
     finally:
         os.close(descriptor)

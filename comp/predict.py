@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from comp.models.compute import Compute
 from comp.config import Predict, Train
 from comp.data.cache import Cache
 from comp.data.samples import scale_image
+from comp.models.compute import Compute
 from comp.models.segmenter import Segmenter
 from comp.models.tta import padded_forward, predict_views
 

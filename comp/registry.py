@@ -44,7 +44,11 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
 def is_import_path(name: str) -> bool:
     """True for ``package.module:Name``: code that the user names as their own."""
     module, colon, attribute = name.partition(":")
-    return bool(colon) and attribute.isidentifier() and all(p.isidentifier() for p in module.split("."))
+    return (
+        bool(colon)
+        and attribute.isidentifier()
+        and all(p.isidentifier() for p in module.split("."))
+    )
 
 
 def load_object(path: str) -> object:

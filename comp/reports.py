@@ -22,7 +22,12 @@ N_CASES = 6  # best and worst pictures shown
 
 
 def write_cv_report(
-    workspace: Workspace, competition: Competition, name: str, folds: Sequence[int], metrics: Sequence[str], truth: Cache
+    workspace: Workspace,
+    competition: Competition,
+    name: str,
+    folds: Sequence[int],
+    metrics: Sequence[str],
+    truth: Cache,
 ) -> dict[str, Any]:
     """Write cv.json, cv.md, curves.png, best.png and worst.png of a run, and return cv.json's value."""
     run = read_run(workspace, name)
@@ -31,7 +36,9 @@ def write_cv_report(
     commit(run.dir / "cv.md", render_cv(cv))
     if run.folds:
         best = {fold: result["best_epoch"] for fold, result in run.folds.items()}
-        plot_learning_curves(read_histories(run), run.dir / "curves.png", f"{name}: learning curves", best)
+        plot_learning_curves(
+            read_histories(run), run.dir / "curves.png", f"{name}: learning curves", best
+        )
         write_cases(run, competition, cv["views"][0], truth)
     return cv
 
@@ -39,7 +46,10 @@ def write_cv_report(
 def read_histories(run: Run) -> dict[int, list[dict[str, float]]]:
     """history.csv of every finished fold as numbers; blank cells are left out."""
     return {
-        fold: [{k: float(v) for k, v in row.items() if v != ""} for row in read_csv(run.dir / f"fold{fold}" / "history.csv")]
+        fold: [
+            {k: float(v) for k, v in row.items() if v != ""}
+            for row in read_csv(run.dir / f"fold{fold}" / "history.csv")
+        ]
         for fold in run.folds
     }
 
@@ -48,7 +58,9 @@ def write_cases(run: Run, competition: Competition, views: str, truth: Cache) ->
     """Draw the best and the worst out-of-fold pictures by mean IoU over their classes."""
     found: list[tuple[float, str, int]] = []
     for fold in run.folds:
-        ids, counts = read_counts(run.dir / f"fold{fold}" / f"oof.{views}.counts.csv", competition.n_classes)
+        ids, counts = read_counts(
+            run.dir / f"fold{fold}" / f"oof.{views}.counts.csv", competition.n_classes
+        )
         ious = np.where(counts[:, :, :3].any(axis=2), image_scores(counts)["iou"], np.nan)
         # An image without any class in truth or prediction is perfect: score 1.
         scores = [float(np.nanmean(row)) if np.isfinite(row).any() else 1.0 for row in ious]
@@ -61,5 +73,9 @@ def write_cases(run: Run, competition: Competition, views: str, truth: Cache) ->
             mask = decide(run.oof(fold, views).read(image_id), competition.task)
             labels = truth.labels(number)
             if labels is not None:
-                cases.append(Case(f"{image_id} (fold {fold})", truth.image(number), labels, mask, score))
-        plot_cases(cases, run.dir / f"{name}.png", task=competition.task, classes=competition.classes)
+                cases.append(
+                    Case(f"{image_id} (fold {fold})", truth.image(number), labels, mask, score)
+                )
+        plot_cases(
+            cases, run.dir / f"{name}.png", task=competition.task, classes=competition.classes
+        )

@@ -37,7 +37,13 @@ ORDER = (
 PLACE = {name: place for place, names in enumerate(ORDER) for name in names}
 
 TORCH = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "ttach"}
-TORCH_PLACES = ("comp.models", "comp.data.samples", "comp.predict", "comp.train", "comp.jobs.worker")
+TORCH_PLACES = (
+    "comp.models",
+    "comp.data.samples",
+    "comp.predict",
+    "comp.train",
+    "comp.jobs.worker",
+)
 
 HEAVY = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "pandas", "cv2")
 HEAVY += ("albumentations", "numba", "scipy", "sklearn", "matplotlib", "optuna")

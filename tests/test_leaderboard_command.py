@@ -29,7 +29,9 @@ def filled(tmp_path_factory):
     submit.run(workspace, competition)
     path = submit.run(workspace, competition, run_name="good").with_suffix(".json")
     metric = {"iou_image_mean": 0.1234, "dice_dataset": 0.5}
-    card = read_json(path) | {"scores": {"public": metric, "private": {"iou_image_mean": 0.2345}}}
+    parts = {"public": metric, "private": {"iou_image_mean": 0.2345}}
+    kept = {"metric": "iou_image_mean", "scores": parts, "n_images": {"public": 2}}
+    card = read_json(path) | {"scores": kept}
     write_json(path, card)
     return workspace, competition
 

@@ -39,6 +39,17 @@ def line_planes(
     """
     n = starts.shape[0]
     table = np.zeros((n_values, n, 2), np.int64)
+    if n_values == 1:  # one blend: no histogram, no branches
+        for i in range(n):
+            on = np.int64(0)
+            hit = np.int64(0)
+            for d in range(starts[i], ends[i]):
+                decided = np.int64(np.int64(sums[d]) + low * np.int64(slopes[d]) >= cut)
+                on += decided
+                hit += decided & truth[d]
+            table[0, i, 0] = on - hit
+            table[0, i, 1] = hit
+        return table
     for i in range(n):
         for d in range(starts[i], ends[i]):
             slope = np.int64(slopes[d])

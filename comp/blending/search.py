@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from comp.blending.pool import HALF, LEVELS, Pool
+from comp.blending.pixels import HALF, LEVELS
+from comp.blending.pool import Pool
 from comp.metrics.scores import find_metric
 
 TOTAL = 1000

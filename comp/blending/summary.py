@@ -9,7 +9,7 @@ import numpy as np
 
 from comp.blending.choice import Choice
 from comp.blending.crossfit import CrossFit
-from comp.blending.pool import LEVELS
+from comp.blending.pixels import LEVELS
 from comp.blending.recipe import Scores
 from comp.metrics.scores import per_class, score_counts
 

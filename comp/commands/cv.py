@@ -11,8 +11,8 @@ import numpy as np
 
 from comp.config import Competition, ModelConfig, data_root
 from comp.data.cache import Cache, Recipe, open_cache
-from comp.data.intake import Records, find_records
 from comp.data.fold_table import FoldTable
+from comp.data.intake import Records, find_records
 from comp.data.split import ensure_folds
 from comp.errors import ConfigError, JobsFailedError
 from comp.files import Workspace, lock
@@ -68,29 +68,46 @@ def run(
         if todo:
             print(f"{len(todo)} folds in {time.monotonic() - started:.0f} s on {len(slots)} slots")
         reports = {
-            planned.name: write_cv_report(workspace, competition, planned.name, folds, usual_metrics(competition), truth)
+            planned.name: write_cv_report(
+                workspace, competition, planned.name, folds, usual_metrics(competition), truth
+            )
             for planned in runs
         }
     for report in reports.values():
         print("\n" + render_cv_lines(report))
         print(f"report: {workspace.relative(workspace.run(report['run']) / 'cv.md')}")
-    failed = [(job, end["error"]) for job, end in zip(todo, ends, strict=True) if end["type"] == "failed"]
+    failed = [
+        (job, end["error"]) for job, end in zip(todo, ends, strict=True) if end["type"] == "failed"
+    ]
     if failed:
-        lines = [f"{job.label}: {error} (log: {workspace.relative(job.folder / 'log.txt')})" for job, error in failed]
+        lines = [
+            f"{job.label}: {error} (log: {workspace.relative(job.folder / 'log.txt')})"
+            for job, error in failed
+        ]
         raise JobsFailedError(f"{len(failed)} of {len(todo)} jobs failed:\n  " + "\n  ".join(lines))
     return reports
 
 
-def check_names(configs: dict[str, ModelConfig], competition: Competition, workspace: Workspace) -> None:
+def check_names(
+    configs: dict[str, ModelConfig], competition: Competition, workspace: Workspace
+) -> None:
     """Look every name of every config up in its table; all that is unknown is reported together."""
     from comp.data.augment import check_augment
     from comp.models.check import check_model
 
     problems = []
     if competition.metric_name not in METRICS:
-        problems.append(f"competition {competition.name}: metric: {unknown(competition.metric_name, METRICS, 'metric')}")
+        problems.append(
+            f"competition {competition.name}: metric: {unknown(competition.metric_name, METRICS, 'metric')}"
+        )
     for name, config in configs.items():
-        found = check_model(config, competition.task, competition.n_classes, competition.data.channels, root=workspace.root)
+        found = check_model(
+            config,
+            competition.task,
+            competition.n_classes,
+            competition.data.channels,
+            root=workspace.root,
+        )
         found += check_augment(config.augment)
         problems += [f"{name}: {problem}" for problem in found]
     if problems:
@@ -105,7 +122,10 @@ def usual_metrics(competition: Competition) -> tuple[str, ...]:
 
 
 def open_caches(
-    workspace: Workspace, competition: Competition, records: Records, configs: dict[str, ModelConfig]
+    workspace: Workspace,
+    competition: Competition,
+    records: Records,
+    configs: dict[str, ModelConfig],
 ) -> Cache:
     """The data check: decode every file once, for every reading recipe of the configs.
 
@@ -123,18 +143,24 @@ def open_caches(
             open_cache(workspace.cache, competition, records.train, recipe)
         if records.test:
             open_cache(workspace.cache, competition, records.test, replace(recipe, soft=False))
-    n = len(records.train) + len(records.test)
-    print(f"data check: {len(records.train)} train and {len(records.test)} test images read ({time.monotonic() - started:.1f} s, {n} files)")
+    print(
+        f"data check: {len(records.train)} train and {len(records.test)} test images read "
+        f"({time.monotonic() - started:.1f} s)"
+    )
     return truth
 
 
-def decide_where(configs: dict[str, ModelConfig], device: str, n_slots: int | None) -> tuple[list[Any], dict[str, dict[str, Any]]]:
+def decide_where(
+    configs: dict[str, ModelConfig], device: str, n_slots: int | None
+) -> tuple[list[Any], dict[str, dict[str, Any]]]:
     """The slots, and for each config the one way in which all its folds are computed."""
     from comp.models.compute import decide_compute, gpu_count
 
     slots = make_slots(device, gpu_count(), cpu_count(), n_slots)
     device_type = slots[0].device.partition(":")[0]
-    computes = {name: decide_compute(config, device_type).as_dict() for name, config in configs.items()}
+    computes = {
+        name: decide_compute(config, device_type).as_dict() for name, config in configs.items()
+    }
     return slots, computes
 
 
@@ -143,8 +169,10 @@ def check_model_builds(planned: PlannedRun, competition: Competition) -> None:
     from comp.models.check import try_model
 
     model, compute = planned.config.model, planned.compute
-    size = tuple(min(s, 128) for s in planned.config.train.size)
-    parameters, seen, logits = try_model(model, competition.task, competition.n_classes, competition.data.channels, size)
+    height, width = (min(s, 128) for s in planned.config.train.size)
+    parameters, seen, logits = try_model(
+        model, competition.task, competition.n_classes, competition.data.channels, (height, width)
+    )
     on = f" on {model.encoder_name}" if model.encoder_name else ""
     print(
         f"model check: {planned.name}: {model.arch}{on}, {parameters / 1e6:.2f} M parameters, "
@@ -153,7 +181,12 @@ def check_model_builds(planned: PlannedRun, competition: Competition) -> None:
 
 
 def draw_samples(
-    workspace: Workspace, planned: PlannedRun, competition: Competition, truth: Cache, records: Records, table: FoldTable
+    workspace: Workspace,
+    planned: PlannedRun,
+    competition: Competition,
+    truth: Cache,
+    records: Records,
+    table: FoldTable,
 ) -> None:
     """Draw samples.png: training images and what augmentation makes of them. Made once a run."""
     path = workspace.run(planned.name) / "samples.png"
@@ -165,10 +198,16 @@ def draw_samples(
 
     train = planned.config.train
     recipe = train_recipe(train)
-    cache = truth if recipe == Recipe() else open_cache(workspace.cache, competition, records.train, recipe)
+    cache = (
+        truth
+        if recipe == Recipe()
+        else open_cache(workspace.cache, competition, records.train, recipe)
+    )
     chosen = [i for i, fold in enumerate(table.fold) if fold != -2][:4]
     augment = build_augment(planned.config.augment, soft=recipe.soft)
-    samples = TrainSamples(cache, chosen, train, augment, train.seed, competition.task, competition.n_classes)
+    samples = TrainSamples(
+        cache, chosen, train, augment, train.seed, competition.task, competition.n_classes
+    )
     grid = []
     for n, index in enumerate(chosen):
         drawn = []

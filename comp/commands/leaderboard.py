@@ -127,10 +127,14 @@ def list_submission_rows(
     return rows
 
 
-def flat_scores(scores: dict[str, Any], metric: str) -> dict[str, float | None]:
-    """``{part: {metric: value}}`` (or ``{part: value}``) -> ``{part: value}`` of one metric."""
+def flat_scores(kept: dict[str, Any], metric: str) -> dict[str, float | None]:
+    """Return ``{part: value}`` of one metric from what `comp score` keeps in a card.
+
+    Args:
+        kept: ``{"scores": {part: {metric: value}}, ...}``, or only what stands below "scores".
+    """
     flat: dict[str, float | None] = {}
-    for part, value in scores.items():
+    for part, value in kept.get("scores", kept).items():
         found = value.get(metric) if isinstance(value, dict) else value
         if found is None or (isinstance(found, int | float) and not isinstance(found, bool)):
             flat[part] = found

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from comp.config import Competition, ModelConfig
 from comp.files import write_json
 
-SCHEMAS = {"competition.schema.json": Competition, "model.schema.json": ModelConfig}
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "competition.schema.json": Competition,
+    "model.schema.json": ModelConfig,
+}
 
 
 def run(directory: Path | None) -> None:
@@ -16,7 +21,10 @@ def run(directory: Path | None) -> None:
     schemas = {name: model.model_json_schema() for name, model in SCHEMAS.items()}
     for name, section in schemas.items():
         if name.startswith("model"):
-            section["properties"]["extends"] = {"type": "string", "description": "a YAML beside this one, laid below it"}
+            section["properties"]["extends"] = {
+                "type": "string",
+                "description": "a YAML beside this one, laid below it",
+            }
     if directory is None:
         print(json.dumps(schemas, indent=2))
         return

@@ -28,9 +28,15 @@ class Pairs(Section):
     only. Exactly one file must match for each id.
     """
 
-    images: str = Field(description="pattern with {id}, e.g. images/{id}.png or train/images/img_{id}.tif")
-    masks: str | None = Field(None, description="pattern with {id}, e.g. masks/{id}.png or label/{id}_label.tif")
-    split: Literal["train", "val"] = Field("train", description="val: the predefined validation part")
+    images: str = Field(
+        description="pattern with {id}, e.g. images/{id}.png or train/images/img_{id}.tif"
+    )
+    masks: str | None = Field(
+        None, description="pattern with {id}, e.g. masks/{id}.png or label/{id}_label.tif"
+    )
+    split: Literal["train", "val"] = Field(
+        "train", description="val: the predefined validation part"
+    )
 
     @model_validator(mode="after")
     def _patterns_hold_an_id(self) -> Pairs:
@@ -47,11 +53,20 @@ class Rle(Section):
     file: str = Field(description="CSV, relative to data.root")
     id_column: str = "ImageId"
     rle_column: str = "EncodedPixels"
-    class_column: str | None = Field(None, description="None: one row an image or an object; classes joined into the id: `{id}_{class}`")
-    class_in_id: StrictBool = Field(False, description="id is `<image_id>_<class>` (Severstal, Clouds)")
+    class_column: str | None = Field(
+        None,
+        description="None: one row an image or an object; classes joined into the id: `{id}_{class}`",
+    )
+    class_in_id: StrictBool = Field(
+        False, description="id is `<image_id>_<class>` (Severstal, Clouds)"
+    )
     row: Literal["image", "image_class", "object"] = "image"
-    order: Literal["column", "row"] = Field("column", description="pixel order: column-major (Kaggle) or row-major")
-    base: Annotated[StrictInt, Field(ge=0, le=1)] = Field(1, description="number of the first pixel")
+    order: Literal["column", "row"] = Field(
+        "column", description="pixel order: column-major (Kaggle) or row-major"
+    )
+    base: Annotated[StrictInt, Field(ge=0, le=1)] = Field(
+        1, description="number of the first pixel"
+    )
     empty: str = Field("", description="cell of an empty mask")
 
 
@@ -63,13 +78,17 @@ class Data(Section):
     test: str | None = Field(None, description="pattern with {id} of the test images")
     channels: Annotated[StrictInt, Field(ge=1)] = Field(3, description="bands a model sees")
     mask_values: dict[StrictInt, StrictInt] | None = Field(
-        None, description="pixel value -> class (binary: 0 or 1; the ignore index maps to itself); any other value is an error"
+        None,
+        description="pixel value -> class (binary: 0 or 1; the ignore index stays itself); other values are errors",
     )
     mask_threshold: StrictInt | None = Field(
-        None, description="binary and multilabel masks with soft edges: foreground is value >= threshold; instead of mask_values"
+        None,
+        description="binary and multilabel masks with soft edges: foreground is value >= threshold",
     )
     train_rle: Rle | None = Field(None, description="a table that is checked against the masks")
-    meta: str | None = Field(None, description="CSV with one row an image, for groups and strata; relative to root")
+    meta: str | None = Field(
+        None, description="CSV with one row an image, for groups and strata; relative to root"
+    )
     meta_id_column: str = "ImageId"
 
     @model_validator(mode="after")
@@ -82,14 +101,27 @@ class Data(Section):
 class Folds(Section):
     """How the training images are divided."""
 
-    scheme: str = Field("stratified", description="kfold, stratified, group, stratified_group, predefined, heldout, split")
+    scheme: str = Field(
+        "stratified",
+        description="kfold, stratified, group, stratified_group, predefined, heldout, split",
+    )
     n_splits: Annotated[StrictInt, Field(ge=1)] = 5
     seed: StrictInt = 0
-    group: str | None = Field(None, description="column of data.meta; images of one group share a fold")
-    stratify: str | None = Field(None, description="column of data.meta; default: coverage and emptiness, or class presence")
-    heldout: str | None = Field(None, description="JSON or CSV of validation ids, relative to data.root (scheme heldout)")
-    val_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="scheme split: share of the one validation fold")
-    test_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.05, description="scheme split: share held out for one final score (fold -2)")
+    group: str | None = Field(
+        None, description="column of data.meta; images of one group share a fold"
+    )
+    stratify: str | None = Field(
+        None, description="column of data.meta; default: coverage and emptiness, or class presence"
+    )
+    heldout: str | None = Field(
+        None, description="JSON or CSV of validation ids, relative to data.root (scheme heldout)"
+    )
+    val_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="scheme split: share of the one validation fold"
+    )
+    test_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="scheme split: share held out for one final score (fold -2)"
+    )
 
 
 class Submission(Section):
@@ -100,12 +132,16 @@ class Submission(Section):
     rle_column: str = "EncodedPixels"
     class_column: str | None = None
     class_in_id: StrictBool = False
-    class_names: tuple[str, ...] | None = Field(None, description="how the CSV spells each class, in class order; default 0, 1, ...")
+    class_names: tuple[str, ...] | None = Field(
+        None, description="how the CSV spells each class, in class order; default 0, 1, ..."
+    )
     row: Literal["image", "image_class", "object"] = "image"
     order: Literal["column", "row"] = "column"
     base: Annotated[StrictInt, Field(ge=0, le=1)] = 1
     empty: str = Field("", description="cell of an empty mask: blank, -1, '1 0', ...")
-    connectivity: Literal[4, 8] = Field(8, description="row: object - pixels that touch so belong together")
+    connectivity: Literal[4, 8] = Field(
+        8, description="row: object - pixels that touch so belong together"
+    )
 
 
 class Competition(Section):
@@ -113,9 +149,16 @@ class Competition(Section):
 
     name: str
     task: Task
-    classes: tuple[str, ...] = Field(min_length=1, description="binary: the foreground's name; multiclass: every class in index order")
-    ignore_index: StrictInt | None = Field(None, description="mask value where nothing is trained or scored")
-    metric: str | None = Field(None, description="default: iou_image_mean (binary), iou_dataset_macro (else)")
+    classes: tuple[str, ...] = Field(
+        min_length=1,
+        description="binary: the foreground's name; multiclass: every class in index order",
+    )
+    ignore_index: StrictInt | None = Field(
+        None, description="mask value where nothing is trained or scored"
+    )
+    metric: str | None = Field(
+        None, description="default: iou_image_mean (binary), iou_dataset_macro (else)"
+    )
     data: Data
     folds: Folds = Folds()
     submission: Submission = Submission()
@@ -123,7 +166,9 @@ class Competition(Section):
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Competition:
         if self.task == "binary" and len(self.classes) != 1:
-            raise ValueError(f"classes: task binary names one class (the foreground), got {len(self.classes)}")
+            raise ValueError(
+                f"classes: task binary names one class (the foreground), got {len(self.classes)}"
+            )
         if self.task == "multiclass" and len(self.classes) < 2:
             raise ValueError("classes: task multiclass needs at least 2")
         if len(set(self.classes)) != len(self.classes):

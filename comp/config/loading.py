@@ -70,7 +70,9 @@ def _section_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def load_competition(root: Path, name: str | None = None, overrides: Sequence[str] = ()) -> Competition:
+def load_competition(
+    root: Path, name: str | None = None, overrides: Sequence[str] = ()
+) -> Competition:
     """Load the workspace's default competition, or ``configs/competitions/<name>.yaml``.
 
     Raises:
@@ -90,9 +92,13 @@ def load_competition(root: Path, name: str | None = None, overrides: Sequence[st
                 near = nearest(name, names)
                 tail = f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
                 raise ConfigError(f"no competition {name!r} in {folder}; {tail}")
-    competition = check(Competition, apply_overrides(read_mapping(path), tuple(overrides)), str(path))
+    competition = check(
+        Competition, apply_overrides(read_mapping(path), tuple(overrides)), str(path)
+    )
     if not SAFE_NAME.fullmatch(competition.name):
-        raise ConfigError(f"{path}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'")
+        raise ConfigError(
+            f"{path}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'"
+        )
     return competition
 
 
@@ -148,5 +154,8 @@ def data_root(workspace: Workspace, competition: Competition) -> Path:
     """
     root = workspace.root / competition.data.root
     if not root.is_dir():
-        raise DataError(f"no data at {root} (data.root of competition {competition.name!r}): put the data there, or override with -o data.root=DIR")
+        raise DataError(
+            f"no data at {root} (data.root of competition {competition.name!r}): "
+            "put the data there, or override with -o data.root=DIR"
+        )
     return root

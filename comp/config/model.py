@@ -30,15 +30,28 @@ class OpenSection(BaseModel):
 class Model(OpenSection):
     """Architecture and encoder; further keys go to the architecture (decoder_channels, ...)."""
 
-    arch: str = Field("Unet", description="any architecture of smp, AtrousUnet, PlainUnet, or package.module:Name")
-    encoder_name: str | None = Field("resnet34", description="any smp or timm encoder (tu- names included); null: the architecture has none")
-    encoder_weights: str | None = Field(None, description="null, a pretrained tag such as imagenet, or a local file")
-    head: Literal["sigmoid", "softmax"] | None = Field(
-        None, description="binary: one sigmoid plane or a two-class softmax; default sigmoid for binary and multilabel, softmax for multiclass"
+    arch: str = Field(
+        "Unet",
+        description="any architecture of smp, AtrousUnet, SkipUnet, PlainUnet, or package.module:Name",
     )
-    freeze_encoder: StrictBool | StrictInt = Field(False, description="true: always; n: for the first n epochs; its BatchNorm stays in eval mode")
+    encoder_name: str | None = Field(
+        "resnet34",
+        description="any smp or timm encoder (tu- names included); null: the architecture has none",
+    )
+    encoder_weights: str | None = Field(
+        None, description="null, a pretrained tag such as imagenet, or a local file"
+    )
+    head: Literal["sigmoid", "softmax"] | None = Field(
+        None,
+        description="binary: one sigmoid plane or a two-class softmax; default: softmax for multiclass, else sigmoid",
+    )
+    freeze_encoder: StrictBool | StrictInt = Field(
+        False,
+        description="true: always; n: for the first n epochs; its BatchNorm stays in eval mode",
+    )
     normalize: Literal["unit", "imagenet", "encoder", "image"] = Field(
-        "imagenet", description="of pixels in [0, 1]: none, ImageNet mean and std, the encoder's own, or each image's own"
+        "imagenet",
+        description="of pixels in [0, 1]: none, ImageNet mean and std, the encoder's own, or each image's own",
     )
 
 
@@ -62,7 +75,9 @@ class Schedule(OpenSection):
 
     name: str = Field("constant", description="constant, cosine, poly, onecycle, step, plateau")
     warmup_epochs: Annotated[float, Field(ge=0)] = 0
-    monitor: Literal["loss", "metric"] = Field("loss", description="plateau: the validation loss or the validation metric")
+    monitor: Literal["loss", "metric"] = Field(
+        "loss", description="plateau: the validation loss or the validation metric"
+    )
 
 
 class EarlyStop(Section):
@@ -78,20 +93,36 @@ class Train(Section):
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 8
     accumulate: PositiveInt = Field(1, description="batches a step")
-    mode: Literal["crop", "resize"] = Field("crop", description="crop: native scale, random crops; resize: the whole image to `size`")
+    mode: Literal["crop", "resize"] = Field(
+        "crop", description="crop: native scale, random crops; resize: the whole image to `size`"
+    )
     size: Size = Field((256, 256), description="height, width that the network sees in training")
-    scale_jitter: tuple[float, float] | None = Field(None, description="crop: zoom drawn log-uniformly from this range, e.g. [0.75, 1.33]")
-    soft_masks: StrictBool = Field(True, description="resize: area-averaged masks instead of nearest labels")
-    crops_per_image: PositiveInt = Field(1, description="crop: samples drawn from each image in an epoch")
+    scale_jitter: tuple[float, float] | None = Field(
+        None, description="crop: zoom drawn log-uniformly from this range, e.g. [0.75, 1.33]"
+    )
+    soft_masks: StrictBool = Field(
+        True, description="resize: area-averaged masks instead of nearest labels"
+    )
+    crops_per_image: PositiveInt = Field(
+        1, description="crop: samples drawn from each image in an epoch"
+    )
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     early_stop: EarlyStop | None = None
     validate_every: PositiveInt = Field(1, description="epochs; the last epoch is always validated")
     seed: StrictInt = 0
-    workers: Annotated[StrictInt, Field(ge=0)] = Field(0, description="loader processes; 0: a prefetch thread")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 where native, else fp16 on CUDA, else fp32")
+    workers: Annotated[StrictInt, Field(ge=0)] = Field(
+        0, description="loader processes; 0: a prefetch thread"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where native, else fp16 on CUDA, else fp32"
+    )
     channels_last: StrictBool | Literal["auto"] = "auto"
-    fused: StrictBool | Literal["auto"] = Field("auto", description="fused optimizer step where the optimizer has one")
-    tensorboard: StrictBool = Field(False, description="also write TensorBoard event files (pip install tensorboard)")
+    fused: StrictBool | Literal["auto"] = Field(
+        "auto", description="fused optimizer step where the optimizer has one"
+    )
+    tensorboard: StrictBool = Field(
+        False, description="also write TensorBoard event files (pip install tensorboard)"
+    )
 
     @field_validator("scale_jitter")
     @classmethod
@@ -105,8 +136,12 @@ class Predict(Section):
     """From weights to stored probabilities."""
 
     weights: Literal["best_metric", "best_loss", "last"] = "best_metric"
-    tta: tuple[str, ...] = Field(("none",), description="views to store, each apart: none, hflip, flips, d4")
-    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), description="zooms merged into every view set other than none")
+    tta: tuple[str, ...] = Field(
+        ("none",), description="views to store, each apart: none, hflip, flips, d4"
+    )
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1.0,), description="zooms merged into every view set other than none"
+    )
     batch_size: PositiveInt | None = Field(None, description="default: train.batch_size")
     store: Literal["uint8", "uint16"] = "uint8"
 
@@ -119,7 +154,9 @@ class ModelConfig(Section):
     optim: Optim = Optim()
     schedule: Schedule = Schedule()
     train: Train = Train()
-    augment: tuple[dict[str, dict[str, Any]], ...] = Field((), description="albumentations, in order: - HorizontalFlip: {p: 0.5}")
+    augment: tuple[dict[str, dict[str, Any]], ...] = Field(
+        (), description="albumentations, in order: - HorizontalFlip: {p: 0.5}"
+    )
     predict: Predict = Predict()
     tune: dict[str, Any] | None = Field(None, description="search space, read by comp tune")
 
@@ -129,7 +166,12 @@ class ModelConfig(Section):
         """``dice: 0.4`` is short for ``dice: {weight: 0.4}``."""
         if not isinstance(value, dict):
             return value
-        return {k: {"weight": v} if isinstance(v, int | float) and not isinstance(v, bool) else (v if v is not None else {}) for k, v in value.items()}
+        return {
+            k: {"weight": v}
+            if isinstance(v, int | float) and not isinstance(v, bool)
+            else (v if v is not None else {})
+            for k, v in value.items()
+        }
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -143,7 +185,9 @@ class ModelConfig(Section):
                 item = {item: {}}
             if isinstance(item, dict):
                 if len(item) != 1:
-                    raise ValueError(f"each transform is one `Name: {{arguments}}`, got the keys {sorted(map(str, item))}")
+                    raise ValueError(
+                        f"each transform is one `Name: {{arguments}}`, got the keys {sorted(map(str, item))}"
+                    )
                 item = {k: ({} if v is None else v) for k, v in item.items()}
             plain.append(item)
         return plain

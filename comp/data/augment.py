@@ -154,7 +154,9 @@ def _dry_run(step: Any, where: str, image: np.ndarray, labels: np.ndarray) -> st
                 warnings.simplefilter("ignore")
                 done = compose(image=image.copy(), mask=labels.copy())
         except Exception as error:  # noqa: BLE001 - whatever a transform raises here, it would raise in training
-            given = f"a {image.shape} {image.dtype} image" + (" with mask planes" if labels.ndim > 2 else "")
+            given = f"a {image.shape} {image.dtype} image" + (
+                " with mask planes" if labels.ndim > 2 else ""
+            )
             return f"{where}: fails on {given}: {' '.join(str(error).split())[:200]}"
         new = done["image"]
         if new.shape != image.shape or done["mask"].shape != labels.shape:

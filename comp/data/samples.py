@@ -171,7 +171,6 @@ class TrainLoader:
         seed: int,
         workers: int = 0,
         pin_memory: bool = False,
-        start_method: str = "spawn",
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
@@ -189,7 +188,7 @@ class TrainLoader:
                 pin_memory=pin_memory,
                 worker_init_fn=_one_thread,
                 persistent_workers=True,
-                multiprocessing_context=start_method,
+                multiprocessing_context="spawn",  # a fork inherits OpenCV's thread pool and hangs
                 generator=torch.Generator().manual_seed(derive(seed, "workers") % 2**63),
             )
 

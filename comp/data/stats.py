@@ -9,6 +9,7 @@ import numpy as np
 
 from comp.config import IGNORE
 
+FEW_CLASSES = 8  # up to here a comparison a class is faster than a table of all values
 BLANK = "blank-"  # before the hash of an image of one colour
 
 
@@ -64,14 +65,16 @@ def count_labels(labels: np.ndarray, task: str, n_classes: int) -> tuple[list[in
     Returns:
         counts and valid, K ints each.
     """
-    planes = labels if task == "multilabel" else labels[None]
-    tables = [np.bincount(plane.ravel(), minlength=256) for plane in planes]
     if task == "multilabel":
-        counts = [int(table[1]) for table in tables]
-        return counts, [
-            int(plane.size - table[IGNORE]) for plane, table in zip(planes, tables, strict=True)
-        ]
-    table = tables[0]
+        ignored = [int(np.count_nonzero(plane == IGNORE)) for plane in labels]
+        counts = [int(np.count_nonzero(plane == 1)) for plane in labels]
+        return counts, [labels[0].size - n for n in ignored]
     first = 1 if task == "binary" else 0
-    valid = int(labels.size - table[IGNORE])
-    return [int(n) for n in table[first : first + n_classes]], [valid] * n_classes
+    if n_classes <= FEW_CLASSES:
+        counts = [int(np.count_nonzero(labels == first + k)) for k in range(n_classes)]
+        n_ignored = int(np.count_nonzero(labels == IGNORE))
+    else:
+        table = np.bincount(labels.ravel(), minlength=256)
+        counts = [int(n) for n in table[:n_classes]]
+        n_ignored = int(table[IGNORE])
+    return counts, [labels.size - n_ignored] * n_classes

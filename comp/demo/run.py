@@ -38,7 +38,9 @@ def run(directory: Path, n_slots: int | None = None) -> dict[str, Any]:
     baseline = threshold_baseline(data)
     reports = cv.run(workspace, competition, CONFIGS, n_slots=n_slots, device="cpu")
     print()
-    recipe = ensemble.run(workspace, competition, [Path(c).stem for c in CONFIGS], "demo", None, "auto")
+    recipe = ensemble.run(
+        workspace, competition, [Path(c).stem for c in CONFIGS], "demo", None, "auto"
+    )
     submission = submit.run(workspace, competition, "demo", None, None)
     print()
     sizes = score.image_sizes(workspace, competition)

@@ -23,10 +23,14 @@ OnEvent = Callable[[Any, dict[str, Any]], None]
 class Executor(Protocol):
     """Runs every job and returns, a job, its last event: `done` or `failed`."""
 
-    def __call__(self, jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]: ...
+    def __call__(
+        self, jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+    ) -> list[dict[str, Any]]: ...
 
 
-def run_serial(jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]:
+def run_serial(
+    jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+) -> list[dict[str, Any]]:
     """Run the jobs one after another in this process, on the first slot's device."""
     ends = []
     for job in jobs:
@@ -45,7 +49,9 @@ class _Worker:
     job: int | None = None
 
 
-def run_local(jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> list[dict[str, Any]]:
+def run_local(
+    jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+) -> list[dict[str, Any]]:
     """Run the jobs in order, each on the first free slot.
 
     Raises:
@@ -73,7 +79,12 @@ def run_local(jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent) -> 
     return [end for end in ends if end is not None]
 
 
-def listen(workers: list[_Worker], jobs: Sequence[Any], ends: list[dict[str, Any] | None], on_event: OnEvent) -> None:
+def listen(
+    workers: list[_Worker],
+    jobs: Sequence[Any],
+    ends: list[dict[str, Any] | None],
+    on_event: OnEvent,
+) -> None:
     """Take what the workers said since last time; a dead one's job has failed."""
     busy = {w.connection: w for w in workers if w.job is not None}
     for ready in wait(list(busy)):
@@ -104,7 +115,9 @@ def start_worker(slot: Slot) -> _Worker:
     """Start the process of a slot."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=worker_main, args=(theirs, slot.device), name=f"slot{slot.index}")
+    process = context.Process(
+        target=worker_main, args=(theirs, slot.device), name=f"slot{slot.index}"
+    )
     process.start()
     theirs.close()
     return _Worker(slot, process, ours)
@@ -129,7 +142,10 @@ def stop_signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a StoppedError while the block runs (main thread only)."""
 
     def stop(number: int, frame: Any) -> None:
-        raise StoppedError(f"stopped by {signal.Signals(number).name}: finished folds are kept; run the same command to go on", number)
+        raise StoppedError(
+            f"stopped by {signal.Signals(number).name}: finished folds are kept; run the same command to go on",
+            number,
+        )
 
     try:
         kept = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}

@@ -12,13 +12,26 @@ from typing import Any
 
 import yaml
 
-from comp.config import Competition, ModelConfig, config_hash, differences, find_config, load_model, resolved
+from comp.config import (
+    Competition,
+    ModelConfig,
+    config_hash,
+    differences,
+    find_config,
+    load_model,
+    resolved,
+)
 from comp.errors import CompError, ConfigError, RunMismatchError, UsageError
 from comp.files import Workspace, check_name, commit, digest, read_json, write_json
 from comp.store import read_result
 from comp.train.job import FoldJob
 
-IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition, beside the data section
+IDENTITY = (
+    "task",
+    "classes",
+    "ignore_index",
+    "metric",
+)  # of the competition, beside the data section
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,9 @@ class PlannedRun:
         return digest([config_hash(self.config), self.compute])
 
 
-def load_configs(root: Path, arguments: Sequence[str], overrides: Sequence[str], name: str | None) -> dict[str, ModelConfig]:
+def load_configs(
+    root: Path, arguments: Sequence[str], overrides: Sequence[str], name: str | None
+) -> dict[str, ModelConfig]:
     """Load every `--config`, keyed by run name (the file's stem, or --name for a single config).
 
     Raises:
@@ -50,7 +65,9 @@ def load_configs(root: Path, arguments: Sequence[str], overrides: Sequence[str],
             path = find_config(root, argument)
             run = check_name(name or path.stem, "run name")
             if run in configs:
-                raise UsageError(f"two configs are named {run!r}; rename one, or run them apart with --name")
+                raise UsageError(
+                    f"two configs are named {run!r}; rename one, or run them apart with --name"
+                )
             configs[run] = load_model(path, overrides)
         except ConfigError as error:
             problems += error.problems
@@ -70,7 +87,9 @@ def identity(run: PlannedRun, competition: Competition, folds_hash: str) -> dict
     }
 
 
-def prepare_run(workspace: Workspace, run: PlannedRun, competition: Competition, folds_hash: str) -> None:
+def prepare_run(
+    workspace: Workspace, run: PlannedRun, competition: Competition, folds_hash: str
+) -> None:
     """Make the run's directory, or check that the one there is the same run.
 
     Raises:
@@ -95,7 +114,11 @@ def prepare_run(workspace: Workspace, run: PlannedRun, competition: Competition,
 
 
 def plan_jobs(
-    workspace: Workspace, competition: Competition, runs: Sequence[PlannedRun], folds: Sequence[int], folds_hash: str
+    workspace: Workspace,
+    competition: Competition,
+    runs: Sequence[PlannedRun],
+    folds: Sequence[int],
+    folds_hash: str,
 ) -> tuple[list[FoldJob], list[FoldJob]]:
     """Return (jobs to do, jobs already done), folds of one run together."""
     todo: list[FoldJob] = []
@@ -103,7 +126,14 @@ def plan_jobs(
     for run in runs:
         for fold in folds:
             job = FoldJob(
-                workspace.root, competition, run.config, run.name, fold, run.compute, run.hash, folds_hash
+                workspace.root,
+                competition,
+                run.config,
+                run.name,
+                fold,
+                run.compute,
+                run.hash,
+                folds_hash,
             )
             try:
                 finished = read_result(job.folder, verify=True) is not None

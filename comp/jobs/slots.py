@@ -47,7 +47,9 @@ def make_slots(device: str, n_gpus: int, n_cpus: int, n_slots: int | None = None
     else:
         parts = device.split(",")
         if not all(p.strip().isdigit() for p in parts):
-            raise UsageError(f"--device {device!r}: expected auto, cpu, cuda or GPU numbers such as 0,1")
+            raise UsageError(
+                f"--device {device!r}: expected auto, cpu, cuda or GPU numbers such as 0,1"
+            )
         gpus = [int(p) for p in parts]
         absent = [g for g in gpus if g >= n_gpus]
         if absent:

@@ -61,7 +61,8 @@ class Watch:
         if kind == "done":
             result = event["result"]
             score = result["score"]
-            return f"{label}  done in {result['seconds']:.0f} s: OOF {self.metric} {score:.4f}  [{self.done}/{self.total}]"
+            ended = f"done in {result['seconds']:.0f} s: OOF {self.metric} {score:.4f}"
+            return f"{label}  {ended}  [{self.done}/{self.total}]"
         if kind == "failed":
             return f"{label}  FAILED: {event['error']}"
         return f"{label}  {event.get('text', kind)}"
@@ -82,13 +83,18 @@ class Watch:
         from rich.table import Table
 
         elapsed = time.monotonic() - self.started
-        table = Table(title=f"{self.done + self.failed}/{self.total} jobs, {elapsed:.0f} s", title_justify="left")
+        table = Table(
+            title=f"{self.done + self.failed}/{self.total} jobs, {elapsed:.0f} s",
+            title_justify="left",
+        )
         for column in ("job", "device", "epoch", "numbers", "left"):
             table.add_column(column)
         for label, row in self.rows.items():
             state = row["type"] if row["type"] in ("done", "failed", "predict") else ""
             epoch = f"{row['epoch']}/{row['epochs']}" if "epoch" in row else "-"
-            table.add_row(label, row.get("device", ""), state or epoch, self.numbers(row), self.left(row))
+            table.add_row(
+                label, row.get("device", ""), state or epoch, self.numbers(row), self.left(row)
+            )
         return table
 
     def left(self, row: dict[str, Any]) -> str:

@@ -21,7 +21,12 @@ from typing import Any
 
 from comp.errors import CompError
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 def worker_main(connection: Connection, device: str) -> None:
@@ -30,7 +35,9 @@ def worker_main(connection: Connection, device: str) -> None:
     Sends dicts: events of the job as they come, then ``{"type": "done", "result": ...}`` or
     ``{"type": "failed", "error": one line, "bug": bool}``.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent decides
     if device == "cpu":
         for name in THREAD_VARIABLES:
             os.environ[name] = "1"

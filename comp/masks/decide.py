@@ -16,7 +16,9 @@ def level(threshold: float, full: int) -> int:
     return math.ceil(threshold * full - 1e-9 * full)
 
 
-def decide(q: np.ndarray, task: str, thresholds: Sequence[float] | None = None, full: int | None = None) -> np.ndarray:
+def decide(
+    q: np.ndarray, task: str, thresholds: Sequence[float] | None = None, full: int | None = None
+) -> np.ndarray:
     """Turn probabilities into a mask.
 
     Args:

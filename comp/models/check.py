@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comp.config import ModelConfig
-from comp.models.build import check_architecture, find_architecture, head_of, min_batch
+import torch
+
+from comp.config import Model, ModelConfig
+from comp.models.build import (
+    build_model,
+    check_architecture,
+    find_architecture,
+    head_of,
+    min_batch,
+)
 from comp.models.losses import check_loss
 from comp.models.optim import check_optimizer
 from comp.models.schedule import check_schedule

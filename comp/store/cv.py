@@ -15,7 +15,9 @@ from comp.registry import lookup
 from comp.store.runs import Run, read_counts
 
 
-def summarise(run: Run, competition: Competition, folds: Sequence[int], metrics: Sequence[str]) -> dict[str, Any]:
+def summarise(
+    run: Run, competition: Competition, folds: Sequence[int], metrics: Sequence[str]
+) -> dict[str, Any]:
     """Build the value of cv.json from the folds that are done.
 
     Args:
@@ -47,7 +49,11 @@ def summarise(run: Run, competition: Competition, folds: Sequence[int], metrics:
                 "heldout": result.get("heldout"),
             }
         )
-    pooled = np.concatenate(all_counts) if all_counts else np.zeros((0, competition.n_classes, 4), np.int64)
+    pooled = (
+        np.concatenate(all_counts)
+        if all_counts
+        else np.zeros((0, competition.n_classes, 4), np.int64)
+    )
     scores = [row["score"] for row in rows if row["score"] is not None]
     return {
         "run": run.name,
@@ -65,7 +71,11 @@ def summarise(run: Run, competition: Competition, folds: Sequence[int], metrics:
         "pooled": finite(score_counts(metric.name, pooled)) if rows else None,
         "pooled_scores": {m: finite(score_counts(m, pooled)) for m in names} if rows else {},
         "pooled_views": pooled_views(run, competition, done, views),
-        "per_class": dict(zip(competition.classes, map(finite, per_class(metric.name, pooled)), strict=True)) if rows else {},
+        "per_class": dict(
+            zip(competition.classes, map(finite, per_class(metric.name, pooled)), strict=True)
+        )
+        if rows
+        else {},
         "n_parameters": done[0]["n_parameters"] if done else None,
         "precision": done[0]["precision"] if done else None,
         "seconds": round(sum(row["seconds"] for row in rows), 1),
@@ -75,11 +85,18 @@ def summarise(run: Run, competition: Competition, folds: Sequence[int], metrics:
     }
 
 
-def pooled_views(run: Run, competition: Competition, done: list[dict[str, Any]], views: list[str]) -> dict[str, Any]:
+def pooled_views(
+    run: Run, competition: Competition, done: list[dict[str, Any]], views: list[str]
+) -> dict[str, Any]:
     """The pooled competition metric of every stored set of views."""
     scores = {}
     for name in views:
-        parts = [read_counts(run.dir / f"fold{r['fold']}" / f"oof.{name}.counts.csv", competition.n_classes)[1] for r in done]
+        parts = [
+            read_counts(
+                run.dir / f"fold{r['fold']}" / f"oof.{name}.counts.csv", competition.n_classes
+            )[1]
+            for r in done
+        ]
         scores[name] = finite(score_counts(competition.metric_name, np.concatenate(parts)))
     return scores
 

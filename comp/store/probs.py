@@ -46,20 +46,25 @@ class ProbsWriter:
     def append(self, image_id: str, q: np.ndarray) -> None:
         """Append one image's (K, H, W) integers of the store's dtype."""
         if q.dtype != self.dtype or q.ndim != 3:
-            raise ValueError(f"{image_id}: expected (K, H, W) {self.dtype}, got {q.shape} {q.dtype}")
+            raise ValueError(
+                f"{image_id}: expected (K, H, W) {self.dtype}, got {q.shape} {q.dtype}"
+            )
         try:
             self.file.write(np.ascontiguousarray(q).data)
         except OSError as error:
             self.abandon()
             raise disk_error(self.npy, q.nbytes, error) from error
-        self.rows.append((image_id, *map(int, q.shape), self.size))
+        k, h, w = q.shape
+        self.rows.append((image_id, k, h, w, self.size))
         self.size += q.size
 
     def commit(self) -> list[Path]:
         """Put both files under their final names; the probabilities first, the index last."""
         header = io.BytesIO()
         descr = np.lib.format.dtype_to_descr(self.dtype)
-        np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": (self.size,)})
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": descr, "fortran_order": False, "shape": (self.size,)}
+        )
         assert header.tell() == 128
         try:
             self.file.seek(0)
@@ -92,11 +97,15 @@ class Probs:
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read probabilities {npy}: {error}") from error
         rows = read_csv(npy.with_suffix(".csv"))
-        self.where = {r["image_id"]: (int(r["K"]), int(r["H"]), int(r["W"]), int(r["offset"])) for r in rows}
+        self.where = {
+            r["image_id"]: (int(r["K"]), int(r["H"]), int(r["W"]), int(r["offset"])) for r in rows
+        }
         self.ids = [r["image_id"] for r in rows]
         end = max((k * h * w + o for k, h, w, o in self.where.values()), default=0)
         if len(self.where) != len(self.ids) or end != self.flat.size:
-            raise DataError(f"{npy} and its index do not fit: {self.flat.size} values, index ends at {end}")
+            raise DataError(
+                f"{npy} and its index do not fit: {self.flat.size} values, index ends at {end}"
+            )
 
     @property
     def dtype(self) -> np.dtype[Any]:

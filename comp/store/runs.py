@@ -20,9 +20,13 @@ RESULT = "result.json"
 COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
 
 
-def write_counts(path: Path, ids: Sequence[str], counts: np.ndarray, classes: Sequence[str]) -> Path:
+def write_counts(
+    path: Path, ids: Sequence[str], counts: np.ndarray, classes: Sequence[str]
+) -> Path:
     """Commit per-image counts (N, K, 4) int64 as one row an image and class."""
-    rows = [(i, c, *map(int, counts[n, k])) for n, i in enumerate(ids) for k, c in enumerate(classes)]
+    rows = [
+        (i, c, *map(int, counts[n, k])) for n, i in enumerate(ids) for k, c in enumerate(classes)
+    ]
     return write_csv(path, COUNT_COLUMNS, rows)
 
 
@@ -38,7 +42,10 @@ def read_counts(path: Path, n_classes: int) -> tuple[list[str], np.ndarray]:
 
 def describe_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Name, size and sha256 of files in `folder`, for `result.json`."""
-    return {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in sorted(names)}
+    return {
+        n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size}
+        for n in sorted(names)
+    }
 
 
 def write_result(folder: Path, result: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -63,7 +70,11 @@ def read_result(folder: Path, verify: bool = False) -> dict[str, Any] | None:
     result: dict[str, Any] = read_json(path)
     for name, said in result.get("files", {}).items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != said["bytes"] or (verify and sha256(file) != said["sha256"]):
+        if (
+            not file.is_file()
+            or file.stat().st_size != said["bytes"]
+            or (verify and sha256(file) != said["sha256"])
+        ):
             raise RunMismatchError(
                 f"{file} is missing or not what {path} says; delete {path} to make the fold again with `comp cv`"
             )
@@ -90,7 +101,11 @@ class Run:
     @property
     def complete(self) -> bool:
         """True when every fold is done and the report was written over exactly these folds."""
-        return self.cv is not None and bool(self.cv["complete"]) and len(self.folds) == self.cv["n_folds"]
+        return (
+            self.cv is not None
+            and bool(self.cv["complete"])
+            and len(self.folds) == self.cv["n_folds"]
+        )
 
     def oof(self, fold: int, views: str) -> Probs:
         """Out-of-fold probabilities of one fold."""
@@ -111,7 +126,9 @@ def read_run(workspace: Workspace, name: str) -> Run:
     meta = folder / "config.json"
     if not meta.is_file():
         known = [r.name for r in list_runs(workspace)]
-        raise DataError(f"no run {name!r} in {workspace.runs}; there are: {', '.join(known) or 'none'}")
+        raise DataError(
+            f"no run {name!r} in {workspace.runs}; there are: {', '.join(known) or 'none'}"
+        )
     said = read_json(meta)
     folds: dict[int, dict[str, Any]] = {}
     for path in sorted(folder.glob("fold*")):

@@ -29,8 +29,8 @@ def write_checkpoint(folder: Path, state: dict[str, Any], epoch: int) -> None:
     Args:
         epoch: epochs finished; written beside the state so that the newest is known without loading.
     """
-    said = {g: _read_note(folder, g) for g in GENERATIONS}
-    generation = min(GENERATIONS, key=lambda g: said[g]["epoch"] if said[g] else -1)
+    epochs = {g: note["epoch"] if (note := _read_note(folder, g)) else -1 for g in GENERATIONS}
+    generation = min(GENERATIONS, key=lambda g: epochs[g])
     # Serialised to memory first: a full disk inside torch.save(path) is a RuntimeError without a name.
     buffer = io.BytesIO()
     torch.save(state, buffer)

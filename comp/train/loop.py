@@ -16,9 +16,9 @@ import torch
 from comp.config import data_root
 from comp.data.augment import build_augment
 from comp.data.cache import Recipe, open_cache
+from comp.data.fold_table import FoldTable, read_folds
 from comp.data.intake import Records, find_records
 from comp.data.samples import TrainSamples, derive, scale_image, train_loader, train_recipe
-from comp.data.fold_table import FoldTable, read_folds
 from comp.errors import CompError, FoldsError, RunMismatchError
 from comp.metrics.scores import METRICS
 from comp.models.build import build_model, n_parameters
@@ -50,7 +50,9 @@ class Best:
         """Keep the weights if `value` is better; NaN never is."""
         if math.isnan(value):
             return False
-        better = math.isnan(self.value) or (value > self.value if self.greater_is_better else value < self.value)
+        better = math.isnan(self.value) or (
+            value > self.value if self.greater_is_better else value < self.value
+        )
         if better:
             self.value, self.epoch, self.weights = value, epoch, copy_weights(segmenter)
         return better
@@ -135,12 +137,20 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     cache_dir, competition, config = job.workspace.cache, job.competition, job.config
     recipe = train_recipe(config.train)
     truth = open_cache(cache_dir, competition, records.train, Recipe())
-    seen = truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
+    seen = (
+        truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
+    )
     eyes = Eyes(competition, config, seen, truth, compute, device)
 
     augment = build_augment(config.augment, soft=recipe.soft)
     samples = TrainSamples(
-        seen, train_indices, config.train, augment, config.train.seed, competition.task, competition.n_classes
+        seen,
+        train_indices,
+        config.train,
+        augment,
+        config.train.seed,
+        competition.task,
+        competition.n_classes,
     )
     loader = train_loader(samples, config.train, device)
     loop = make_loop(job, eyes, len(loader))
@@ -168,8 +178,16 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         job,
         eyes,
         loop.segmenter,
-        {"best_metric": loop.best_metric.weights, "best_loss": loop.best_loss.weights, "last": copy_weights(loop.segmenter)},
-        {"best_metric": loop.best_metric.epoch, "best_loss": loop.best_loss.epoch, "last": len(loop.history)},
+        {
+            "best_metric": loop.best_metric.weights,
+            "best_loss": loop.best_loss.weights,
+            "last": copy_weights(loop.segmenter),
+        },
+        {
+            "best_metric": loop.best_metric.epoch,
+            "best_loss": loop.best_loss.epoch,
+            "last": len(loop.history),
+        },
         loop.history,
         val_indices,
         [i for i, fold in enumerate(table.fold) if fold == -2],
@@ -245,7 +263,9 @@ def run_epoch(loop: Loop, loader: Any, epoch: int, val_indices: list[int]) -> di
     if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
         scores, terms, total = validate(loop.segmenter, val_indices, loop.eyes, loop.loss)
         row["val_loss"] = total
-        row |= {f"val_{k}": v for k, v in terms.items()} | {f"val_{k}": v for k, v in scores.items()}
+        row |= {f"val_{k}": v for k, v in terms.items()} | {
+            f"val_{k}": v for k, v in scores.items()
+        }
         score = scores[loop.eyes.competition.metric_name]
         loop.best_metric.offer(score, epoch + 1, loop.segmenter)
         loop.best_loss.offer(total, epoch + 1, loop.segmenter)

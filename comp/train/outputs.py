@@ -105,7 +105,9 @@ def write_weights(folder: Any, weights: dict[str, dict[str, torch.Tensor]]) -> l
 def write_history(folder: Any, history: list[dict[str, Any]]) -> str:
     """Commit history.csv: one row an epoch; cells of epochs without validation are blank."""
     columns = list(dict.fromkeys(key for row in history for key in row))
-    write_csv(folder / "history.csv", columns, [[row.get(c, "") for c in columns] for row in history])
+    write_csv(
+        folder / "history.csv", columns, [[row.get(c, "") for c in columns] for row in history]
+    )
     return "history.csv"
 
 
@@ -121,7 +123,12 @@ def write_tensorboard(folder: Any, history: list[dict[str, Any]]) -> None:
 
 
 def write_oof(
-    job: FoldJob, eyes: Eyes, segmenter: Segmenter, views: str, val_indices: Sequence[int], kind: str = "oof"
+    job: FoldJob,
+    eyes: Eyes,
+    segmenter: Segmenter,
+    views: str,
+    val_indices: Sequence[int],
+    kind: str = "oof",
 ) -> tuple[list[str], np.ndarray]:
     """Predict images the model did not see with one set of views; store probabilities and counts.
 
@@ -135,7 +142,14 @@ def write_oof(
     predict = job.config.predict
     writer = ProbsWriter(job.folder / f"{kind}.{views}", predict.store)
     for index, probs in predict_images(
-        segmenter, eyes.seen, val_indices, job.config.train, predict, views, eyes.compute, eyes.device
+        segmenter,
+        eyes.seen,
+        val_indices,
+        job.config.train,
+        predict,
+        views,
+        eyes.compute,
+        eyes.device,
     ):
         writer.append(ids[index], quantise(probs, predict.store))
         counts[index] = count_probs(probs, index, eyes)
@@ -155,7 +169,14 @@ def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records)
     for views in config.predict.tta:
         writer = ProbsWriter(job.folder / f"test.{views}", config.predict.store)
         for index, probs in predict_images(
-            segmenter, cache, range(len(cache.ids)), config.train, config.predict, views, eyes.compute, eyes.device
+            segmenter,
+            cache,
+            range(len(cache.ids)),
+            config.train,
+            config.predict,
+            views,
+            eyes.compute,
+            eyes.device,
         ):
             writer.append(cache.ids[index], quantise(probs, config.predict.store))
         names += [f.name for f in writer.commit()]

@@ -23,7 +23,13 @@ from comp.predict import predict_images
 from comp.store import quantise
 
 REPORTED = {
-    "binary": ("iou_image_mean", "dice_image_mean", "iou_dataset", "iou_with_background", "pixel_accuracy"),
+    "binary": (
+        "iou_image_mean",
+        "dice_image_mean",
+        "iou_dataset",
+        "iou_with_background",
+        "pixel_accuracy",
+    ),
     "multiclass": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
     "multilabel": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
 }
@@ -107,5 +113,7 @@ def count_probs(probs: np.ndarray, index: int, eyes: Eyes) -> np.ndarray:
     """Counts (K, 4) of one image, through the same rounding and threshold as the stored OOF."""
     q = quantise(probs, eyes.config.predict.store)
     mask = decide(q, eyes.competition.task)
-    counted: Any = count_image(mask, labels_of(eyes.truth, index), eyes.competition.task, eyes.competition.n_classes)
+    counted: Any = count_image(
+        mask, labels_of(eyes.truth, index), eyes.competition.task, eyes.competition.n_classes
+    )
     return np.asarray(counted, dtype=np.int64)

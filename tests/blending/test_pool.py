@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from comp.blending import kernels
 from comp.blending.blend import blend_counts
-from comp.blending.pool import HALF, LEVELS, make_pool
+from comp.blending.pixels import HALF, LEVELS
+from comp.blending.pool import make_pool
 
 TASKS = [("binary", 1, 255), ("binary", 1, 65535), ("multilabel", 3, 255), ("multiclass", 4, 255)]
 

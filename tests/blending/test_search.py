@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from comp.blending.blend import blend_counts
-from comp.blending.pool import LEVELS, make_pool
+from comp.blending.pixels import LEVELS
+from comp.blending.pool import make_pool
 from comp.blending.search import (
     Objective,
     coordinate,

@@ -112,7 +112,9 @@ def test_pickle_draws_the_same() -> None:
     image, labels = noise(), noise()[..., 0] % 2
     carried = pickle.loads(pickle.dumps(augment))
     for seed in range(5):
-        np.testing.assert_array_equal(carried(image, labels, seed)[0], augment(image, labels, seed)[0])
+        np.testing.assert_array_equal(
+            carried(image, labels, seed)[0], augment(image, labels, seed)[0]
+        )
 
 
 USABLE = [
@@ -122,7 +124,11 @@ USABLE = [
     if not check_augment(({name: {}},), size=(24, 24), channels=bands, dtype=dtype)
 ]
 
-HARD_ONLY = {name for name, dtype, bands in USABLE if check_augment(({name: {}},), (24, 24), bands, dtype, planes=True)}
+HARD_ONLY = {
+    name
+    for name, dtype, bands in USABLE
+    if check_augment(({name: {}},), (24, 24), bands, dtype, planes=True)
+}
 
 
 def test_most_of_albumentations_is_usable() -> None:
@@ -132,7 +138,9 @@ def test_most_of_albumentations_is_usable() -> None:
 
 
 @pytest.mark.parametrize(("name", "dtype", "bands"), USABLE)
-def test_every_transform_keeps_shapes_types_ranges_and_labels(name: str, dtype: str, bands: int) -> None:
+def test_every_transform_keeps_shapes_types_ranges_and_labels(
+    name: str, dtype: str, bands: int
+) -> None:
     image = noise(bands=bands, dtype=dtype)
     labels = (np.indices((24, 24)).sum(axis=0) % 2).astype(np.uint8)
     hard = build_augment(({name: {"p": 1.0}},))
@@ -148,10 +156,14 @@ def test_every_transform_keeps_shapes_types_ranges_and_labels(name: str, dtype: 
         planes = np.stack([labels * 255, np.full_like(labels, 255)])
         _, new_planes = soft(image, planes, seed)
         assert new_planes.shape == planes.shape and new_planes.dtype == np.uint8
-        assert (new_planes[0].astype(int) <= new_planes[1].astype(int) + 1).all()  # valid bounds a class
+        assert (
+            new_planes[0].astype(int) <= new_planes[1].astype(int) + 1
+        ).all()  # valid bounds a class
 
 
-@pytest.mark.parametrize("transform", ["Affine", "Rotate", "ShiftScaleRotate", "Perspective", "ElasticTransform"])
+@pytest.mark.parametrize(
+    "transform", ["Affine", "Rotate", "ShiftScaleRotate", "Perspective", "ElasticTransform"]
+)
 def test_what_a_warp_brings_in_is_ignored(transform: str) -> None:
     arguments: dict[str, Any] = {
         "Affine": {"translate_percent": [0.3, 0.3]},

@@ -21,10 +21,11 @@ from comp.data.images import read_image, read_labels
 from comp.data.resize import resize_image, resize_labels, soft_planes
 from comp.errors import DataError, DiskError
 
+NATIVE = Recipe()
 TASKS = ["binary", "multiclass", "multilabel"]
 
 
-def open_toy(toy: Any, recipe: Recipe = Recipe(), **options: Any) -> Cache:
+def open_toy(toy: Any, recipe: Recipe = NATIVE, **options: Any) -> Cache:
     return open_cache(toy.workspace.cache, toy.competition, toy.records.train, recipe, **options)
 
 
@@ -144,7 +145,9 @@ def test_the_name_changes_with_everything_that_changes_the_content(make_toy) -> 
     toy = make_toy()
     records = toy.records.train
 
-    def name(competition: Any = toy.competition, recipe: Recipe = Recipe(), rows: Any = records) -> str:
+    def name(
+        competition: Any = toy.competition, recipe: Recipe = NATIVE, rows: Any = records
+    ) -> str:
         return index_path(toy.workspace.cache, competition, rows, recipe).name
 
     def changed(**data: Any) -> Any:
@@ -236,7 +239,9 @@ def test_what_a_killed_builder_left_goes(make_toy) -> None:
     assert not left.exists() and other.exists()
 
 
-def test_old_caches_of_a_kind_go_but_never_one_in_use(make_toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_caches_of_a_kind_go_but_never_one_in_use(
+    make_toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy = make_toy(n=8)
     monkeypatch.setattr(cache_module, "KEEP", 2)
     records = toy.records.train
@@ -271,7 +276,12 @@ def test_nuclei_are_decoded_once(real_data: Path, tmp_path: Path) -> None:
     root = real_data / "nuclei"
     pairs = {"images": "images/{id}.png", "masks": "masks/{id}.png"}
     competition = Competition.model_validate(
-        {"name": "n", "task": "binary", "classes": ["nucleus"], "data": {"root": str(root), "train": [pairs]}}
+        {
+            "name": "n",
+            "task": "binary",
+            "classes": ["nucleus"],
+            "data": {"root": str(root), "train": [pairs]},
+        }
     )
     records = find_records(competition, root).train[:40]
     for _ in range(2):

@@ -42,7 +42,9 @@ def test_a_small_image_is_all_there_and_reflected() -> None:
     image, labels = numbered((3, 4))
     crop, _ = random_crop(image, labels, (9, 11), None, np.random.default_rng(0))
     assert {tuple(p) for p in crop.reshape(-1, 2)} == {(r, c) for r in range(3) for c in range(4)}
-    assert abs(int(crop[0, 0, 0]) - int(crop[1, 0, 0])) == 1  # about the edge pixel, not doubling it
+    assert (
+        abs(int(crop[0, 0, 0]) - int(crop[1, 0, 0])) == 1
+    )  # about the edge pixel, not doubling it
 
 
 def test_every_place_is_drawn() -> None:

@@ -65,7 +65,9 @@ def test_soft_planes_are_block_means() -> None:
 
 
 def test_ignored_pixels_do_not_dilute_the_others() -> None:
-    labels = np.array([[1, 255], [1, 255], [0, 255], [255, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
+    labels = (
+        np.array([[1, 255], [1, 255], [0, 255], [255, 255]], np.uint8).repeat(4, 0).repeat(4, 1)
+    )
     target, valid = soft_target(soft_planes(labels, "binary", 1, (4, 1)), "binary", 1)
     np.testing.assert_allclose(target[0, :3, 0], [1, 1, 0], atol=1e-6)
     assert valid[0, :, 0].tolist() == [1, 1, 1, 0]  # half valid counts as valid

@@ -35,13 +35,17 @@ SOFT = {"mode": "resize", "size": (8, 16), "soft_masks": True, "batch_size": 4}
 NEAREST = {**SOFT, "soft_masks": False}
 
 
-def samples_of(toy: Any, options: dict[str, Any], specs: Any = AUGMENT, indices: Any = None) -> TrainSamples:
+def samples_of(
+    toy: Any, options: dict[str, Any], specs: Any = AUGMENT, indices: Any = None
+) -> TrainSamples:
     train = Train(**options)
     competition = toy.competition
     cache = open_cache(toy.workspace.cache, competition, toy.records.train, train_recipe(train))
     chosen = range(len(cache)) if indices is None else indices
     augment = build_augment(specs, train_recipe(train).soft)
-    return TrainSamples(cache, chosen, train, augment, train.seed, competition.task, competition.n_classes)
+    return TrainSamples(
+        cache, chosen, train, augment, train.seed, competition.task, competition.n_classes
+    )
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -68,7 +72,7 @@ def test_shapes_and_types(make_toy, task: str, options: dict[str, Any]) -> None:
             assert sample["valid"].shape == ((n if task == "multilabel" else 1), *size)
             assert sample["planes"].dtype == sample["valid"].dtype == torch.float32
             assert set(sample["valid"].unique().tolist()) <= {0.0, 1.0}
-            assert 0 <= sample["planes"].min() and sample["planes"].max() <= 1
+            assert sample["planes"].min() >= 0 and sample["planes"].max() <= 1
             assert "labels" not in sample
         else:
             assert sample["labels"].shape == ((3, *size) if task == "multilabel" else size)
@@ -81,7 +85,9 @@ def test_resize_without_augmentation_is_the_cache(make_toy) -> None:
     samples = samples_of(make_toy(), SOFT, specs=())
     image = samples.cache.image(5)
     np.testing.assert_array_equal(samples[(3, 5)]["image"].numpy(), image.transpose(2, 0, 1))
-    np.testing.assert_allclose(samples[(3, 5)]["planes"][0], samples.cache.labels(5)[0] / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        samples[(3, 5)]["planes"][0], samples.cache.labels(5)[0] / 255, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("options", [CROP, SOFT])
@@ -114,7 +120,7 @@ def test_deep_and_8_bit_images_share_a_batch(make_toy) -> None:
     samples = samples_of(toy, CROP)
     (batch,) = epoch_of(TrainLoader(samples, 8, 0), 0)
     assert batch["image"].dtype == torch.float32
-    assert 0 <= batch["image"].min() and 0.5 < batch["image"].max() <= 1
+    assert batch["image"].min() >= 0 and 0.5 < batch["image"].max() <= 1
 
 
 def test_the_wrong_cache_and_no_images_are_refused(make_toy) -> None:
@@ -149,24 +155,26 @@ def test_derive_is_the_same_everywhere() -> None:
     assert 0 <= derive("x") < 2**64
 
 
-@pytest.mark.parametrize("options", [CROP, SOFT])
-def test_any_number_of_workers_gives_the_same_data(make_toy, options: Any) -> None:
-    """Bit for bit: prefetch thread, forked and spawned workers, in the second epoch too."""
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(
+    ("options", "workers"), [(CROP, 2), pytest.param(SOFT, 3, marks=pytest.mark.slow)]
+)
+def test_any_number_of_workers_gives_the_same_data(make_toy, options: Any, workers: int) -> None:
+    """Bit for bit: prefetch thread and spawned workers, epochs in any order, from the middle too."""
     samples = samples_of(make_toy(n=14), options)
     alone = TrainLoader(samples, 4, seed=5)
     expected = {epoch: epoch_of(alone, epoch) for epoch in range(3)}
     assert len(alone) == len(expected[0]) == 3
-    methods = [("fork", 3)] + ([("spawn", 2)] if options is CROP else [])
-    for method, workers in methods:
-        loader = TrainLoader(samples, 4, 5, workers, start_method=method)
-        try:
-            for epoch in (0, 2, 1):
-                got = epoch_of(loader, epoch)
-                assert len(got) == 3
-                assert all(equal(a, b) for a, b in zip(got, expected[epoch], strict=True)), method
-            assert all(equal(a, b) for a, b in zip(epoch_of(loader, 1, start=2), expected[1][2:], strict=True))
-        finally:
-            loader.close()
+    loader = TrainLoader(samples, 4, 5, workers)
+    try:
+        for epoch in (0, 2, 1):
+            got = epoch_of(loader, epoch)
+            assert len(got) == 3
+            assert all(equal(a, b) for a, b in zip(got, expected[epoch], strict=True))
+        rest = epoch_of(loader, 1, start=2)
+        assert all(equal(a, b) for a, b in zip(rest, expected[1][2:], strict=True))
+    finally:
+        loader.close()
     seen = [batch["image"].numpy().tobytes() for epoch in expected.values() for batch in epoch]
     assert len(set(seen)) == len(seen)  # workers and epochs differ
 
@@ -179,7 +187,9 @@ def test_an_epoch_resumes_in_the_middle(make_toy) -> None:
     assert all(equal(a, b) for a, b in zip(rest, whole[1:], strict=True))
 
 
-@pytest.mark.parametrize(("n", "batch", "sizes"), [(12, 5, [5, 5]), (3, 5, [3]), (5, 5, [5]), (6, 5, [5])])
+@pytest.mark.parametrize(
+    ("n", "batch", "sizes"), [(12, 5, [5, 5]), (3, 5, [3]), (5, 5, [5]), (6, 5, [5])]
+)
 def test_an_incomplete_last_batch_is_left_out_unless_it_is_the_only_one(
     make_toy, n: int, batch: int, sizes: list[int]
 ) -> None:
@@ -227,8 +237,15 @@ def test_global_random_state_is_neither_read_nor_touched(make_toy) -> None:
 
 def test_train_loader_reads_the_config(make_toy) -> None:
     samples = samples_of(make_toy(), CROP)
-    loader = train_loader(samples, Train(**{**CROP, "batch_size": 6, "seed": 4}), torch.device("cpu"))
-    assert (loader.batch_size, loader.sampler.seed, loader.pin_memory, len(loader)) == (6, 4, False, 2)
+    loader = train_loader(
+        samples, Train(**{**CROP, "batch_size": 6, "seed": 4}), torch.device("cpu")
+    )
+    assert (loader.batch_size, loader.sampler.seed, loader.pin_memory, len(loader)) == (
+        6,
+        4,
+        False,
+        2,
+    )
     loader.close()
 
 
@@ -240,7 +257,9 @@ def test_scale_image() -> None:
     image = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     scaled = scale_image(image)
     assert scaled.dtype == torch.float32
-    np.testing.assert_array_equal(scaled.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
+    np.testing.assert_array_equal(
+        scaled.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255)
+    )
     assert scale_image(scaled) is scaled
     kept = image.contiguous(memory_format=torch.channels_last)
     assert scale_image(kept).is_contiguous(memory_format=torch.channels_last)
@@ -251,7 +270,9 @@ def test_soft_and_hard_agree_where_a_pixel_is_pure(make_toy) -> None:
     soft, hard = samples_of(toy, SOFT, specs=()), samples_of(toy, NEAREST, specs=())
     for index in range(12):
         planes, labels = soft[(0, index)]["planes"], hard[(0, index)]["labels"]
-        pure = (planes.max(dim=0).values == 1) & (soft[(0, index)]["valid"][0] == 1) & (labels != 255)
+        pure = (
+            (planes.max(dim=0).values == 1) & (soft[(0, index)]["valid"][0] == 1) & (labels != 255)
+        )
         assert torch.equal(planes.argmax(dim=0)[pure], labels[pure].long())
 
 

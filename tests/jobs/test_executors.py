@@ -36,7 +36,9 @@ def test_every_job_ends_and_failures_are_one_line(name: str, tmp_path: Path) -> 
 
 
 def test_a_killed_worker_fails_its_job_only(tmp_path: Path) -> None:
-    ends = EXECUTORS["local"](jobs(tmp_path, ["kill", "done", "exit", "done"]), SLOTS, lambda job, event: None)
+    ends = EXECUTORS["local"](
+        jobs(tmp_path, ["kill", "done", "exit", "done"]), SLOTS, lambda job, event: None
+    )
     assert [e["type"] for e in ends] == ["failed", "done", "failed", "done"]
     assert "signal 9 SIGKILL (likely out of memory)" in ends[0]["error"]
     assert "exit code 7" in ends[2]["error"]

@@ -32,4 +32,8 @@ class ToyJob:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.end == "exit":
             os._exit(7)
-        return {"number": self.number, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
+        return {
+            "number": self.number,
+            "pid": os.getpid(),
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+        }

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from comp.config import ModelConfig
-from comp.models.check import check_model
+from comp.config import Model, ModelConfig
+from comp.models.check import check_model, try_model
 
 
 def test_a_good_config_has_none() -> None:
@@ -72,3 +72,9 @@ def test_a_batch_of_one_is_refused_where_it_cannot_be_trained_on() -> None:
         found = check_model(config, "binary", 1, 3)
         assert len(found) == problems
         assert all(p.startswith("train.batch_size: DeepLabV3Plus needs at least 2") for p in found)
+
+
+def test_one_batch_goes_through_the_network_without_its_weights() -> None:
+    model = Model(arch="DeepLabV3Plus", encoder_name="resnet18", encoder_weights="imagenet")
+    parameters, seen, logits = try_model(model, "multiclass", 4, 5, (40, 64))
+    assert parameters > 1e6 and seen == (1, 5, 40, 64) and logits == (1, 4, 40, 64)

@@ -1,0 +1,82 @@
+"""Tables of ensembles and of the leaderboard from plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comp.plots.ensemble_tables import (
+    cuts,
+    render_ensemble,
+    render_ensemble_lines,
+    render_leaderboard,
+    settings,
+    share,
+)
+
+MEMBERS = [{"run": "a|b", "views": "d4", "weight": 2}, {"run": "c", "views": "none", "weight": 1}]
+
+
+def recipe() -> dict[str, Any]:
+    return {
+        "name": "e",
+        "competition": "toy",
+        "task": "binary",
+        "folds": (0, 1),
+        "n_images": 9,
+        "created": "2026-01-01T00:00:00Z",
+        "metric": "iou_image_mean",
+        "chosen": "fitted",
+        "method": "greedy",
+        "reason": "it gains",
+        "thresholds": (0.4705,),
+        "min_area_px": 16,
+        "members": MEMBERS,
+        "scores": {
+            "as_fitted": 0.81234,
+            "cross_fitted": None,
+            "uniform": 0.8,
+            "best_single": 0.7,
+            "used": 0.8,
+            "singles": {"a|b": 0.7, "c": 0.6, "left": 0.1},
+            "errors": {"fitted over uniform": (-0.01, None)},
+            "per_class": {"roof": 0.8},
+        },
+    }
+
+
+def test_terminal_lines() -> None:
+    text = render_ensemble_lines(recipe())
+    assert "0.8123" in text and "66.7 %" in text and "0 %" in text
+    cross = next(line for line in text.splitlines() if line.startswith("cross-fitted"))
+    assert cross.split()[1] == "-"
+    assert "used: fitted (weights greedy, threshold 0.47, objects below 16 px removed)" in text
+
+
+def test_report() -> None:
+    part = {
+        "name": "fold 1",
+        "n_images": 4,
+        "score": 0.5,
+        "weights": {"a|b (d4)": "100 %"},
+        "thresholds": None,
+        "min_area_px": 0,
+        "method": "uniform",
+    }
+    text = render_ensemble(recipe(), [part], ["a note"])
+    for piece in ("# Ensemble e", "It gains.", "-0.0100", "a\\|b", "| left", "fold 1", "- a note"):
+        assert piece in text
+    assert "Fitted without each part" not in render_ensemble(recipe(), [], [])
+
+
+def test_small_words() -> None:
+    assert cuts(None) == "-" and cuts((0.5, 0.25)) == "0.5, 0.25"
+    assert share(1, MEMBERS) == "33.3 %"
+    plain = {"method": "uniform", "thresholds": None, "min_area_px": 0}
+    assert settings(plain) == "weights uniform"
+
+
+def test_an_empty_leaderboard_names_the_commands() -> None:
+    board: dict[str, Any] = {key: [] for key in ("runs", "ensembles", "submissions", "problems")}
+    board |= {"competition": "toy", "metric": "m", "greater_is_better": False}
+    text = render_leaderboard(board)
+    assert "toy: m, lower is better" in text and text.count("none yet") == 3

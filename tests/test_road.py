@@ -1,0 +1,224 @@
+"""The whole road on a toy competition: cv, ensemble, submit, score; and what a rerun and a crash leave."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comp.commands import cv, ensemble, score, submit
+from comp.config import Competition, load_competition
+from comp.errors import ConfigError, JobsFailedError, RunMismatchError, StoppedError
+from comp.files import Workspace, commit, read_json, sha256
+from comp.store import read_run
+from tests.drawn import draw_kaggle
+
+COMPETITION = """
+name: toy
+task: {task}
+classes: {classes}
+ignore_index: {ignore}
+data:
+  root: data
+  train: [{{images: "images/{{id}}.png", masks: "masks/{{id}}.png"}}]
+  test: test/images/{{id}}.png
+folds: {{scheme: kfold, n_splits: 2}}
+submission: {submission}
+"""
+MODEL = """
+model: {{arch: PlainUnet, encoder_name: null, filters: 4, depth: 2, normalize: unit}}
+loss: {{{loss}: 1.0, dice: 1.0}}
+optim: {{name: AdamW, lr: 1e-2}}
+train: {{epochs: 3, batch_size: 4, size: [32, 32], precision: fp32, channels_last: false, fused: false}}
+augment: [HorizontalFlip: {{p: 0.5}}]
+predict: {{tta: [none, hflip]}}
+"""
+
+
+def make_toy(root: Path, task: str = "binary") -> tuple[Workspace, Competition]:
+    """A workspace with eight drawn pictures and two model configs."""
+    draw_kaggle(root / "data", n=8, task=task, size=(40, 48), n_test=3)
+    many = task == "multiclass"
+    text = COMPETITION.format(
+        task=task,
+        classes="[ground, disc, bar]" if many else "[thing]",
+        ignore="255" if many else "null",
+        submission="{sample: sample_submission.csv, row: image_class, class_column: ClassId}"
+        if many
+        else "{sample: sample_submission.csv}",
+    )
+    commit(root / "configs" / "competition.yaml", text)
+    commit(root / "configs" / "small.yaml", MODEL.format(loss="ce" if many else "bce"))
+    commit(root / "configs" / "other.yaml", "extends: small.yaml\ntrain: {seed: 1}\n")
+    competition = load_competition(root)
+    return Workspace(root, competition.name), competition
+
+
+def hashes(workspace: Workspace, name: str) -> dict[str, str]:
+    """sha256 of everything a run's result files name."""
+    run = read_run(workspace, name)
+    return {
+        f"{k}/{f}": said["sha256"]
+        for k, r in run.folds.items()
+        for f, said in r["files"].items()
+        if f != "history.csv"
+    }
+
+
+def walk(workspace: Workspace, competition: Competition, **more: Any) -> dict[str, Any]:
+    cv.run(
+        workspace,
+        competition,
+        ["small.yaml", "other.yaml"],
+        executor="serial",
+        device="cpu",
+        **more,
+    )
+    recipe = ensemble.run(workspace, competition, None, "both")
+    path = submit.run(workspace, competition)
+    key = workspace.root / "data" / "solution.csv"
+    found = score.run(path, key, competition, score.image_sizes(workspace, competition), [], None)
+    return {"recipe": recipe, "submission": path, "score": found}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_from_images_to_a_scored_submission(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, competition = make_toy(tmp_path, task)
+    end = walk(workspace, competition)
+    run = read_run(workspace, "small")
+    assert run.complete and run.cv is not None
+    assert len(run.cv["folds"]) == 2 and run.cv["std"] is not None
+    assert run.cv["pooled"] > 0.05
+    for name in ("cv.md", "curves.png", "best.png", "worst.png", "samples.png"):
+        assert (run.dir / name).stat().st_size > 0
+    assert {"as_fitted", "cross_fitted", "uniform"} <= set(end["recipe"]["scores"])
+    value = end["score"]["scores"]["all"][competition.metric_name]
+    assert 0 <= value <= 1
+    card = read_json(end["submission"].with_suffix(".json"))
+    assert card["sha256"] == sha256(end["submission"])
+    assert card["scores"]["scores"]["all"][competition.metric_name] == value
+    before = hashes(workspace, "small")
+    capsys.readouterr()
+    cv.run(workspace, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert "2 of 2 folds are done and skipped" in capsys.readouterr().out
+    assert hashes(workspace, "small") == before
+
+
+def test_two_processes_give_the_same_hashes_as_one(tmp_path: Path) -> None:
+    alone, competition = make_toy(tmp_path / "a")
+    cv.run(alone, competition, ["small.yaml"], executor="serial", device="cpu")
+    together, competition = make_toy(tmp_path / "b")
+    cv.run(together, competition, ["small.yaml"], executor="local", device="cpu", n_slots=2)
+    assert hashes(alone, "small") == hashes(together, "small")
+
+
+def test_an_interrupted_fold_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comp.train import loop
+
+    golden, competition = make_toy(tmp_path / "golden")
+    cv.run(golden, competition, ["small.yaml"], executor="serial", device="cpu")
+
+    broken, competition = make_toy(tmp_path / "broken")
+    plain, calls = loop.run_epoch, []
+
+    def run_epoch(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:  # the third epoch of the first fold
+            raise StoppedError("stopped by SIGTERM", 15)
+        return plain(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(loop, "run_epoch", run_epoch)
+        with pytest.raises(JobsFailedError, match="1 of 2 jobs failed"):
+            cv.run(broken, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert len(list(broken.fold("small", 0).glob("checkpoint.*.pt"))) == 2
+    said: list[str] = []
+    monkeypatch.setattr("comp.jobs.watch.print", lambda line, **_: said.append(line), raising=False)
+    cv.run(broken, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert any("resuming from epoch 2 of 3" in line for line in said)
+    assert hashes(broken, "small") == hashes(golden, "small")
+    assert not list(broken.fold("small", 0).glob("checkpoint.*"))
+
+
+def test_a_run_made_by_another_config_is_refused(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    cv.run(
+        workspace, competition, ["small.yaml"], ["train.epochs=1"], executor="serial", device="cpu"
+    )
+    with pytest.raises(RunMismatchError, match=r"config.train.epochs: 1 -> 3") as caught:
+        cv.run(workspace, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert "--name" in str(caught.value)
+
+
+def test_a_changed_file_makes_its_fold_again(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    cv.run(
+        workspace, competition, ["small.yaml"], ["train.epochs=1"], executor="serial", device="cpu"
+    )
+    before = hashes(workspace, "small")
+    weights = workspace.fold("small", 1) / "weights.last.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    cv.run(
+        workspace, competition, ["small.yaml"], ["train.epochs=1"], executor="serial", device="cpu"
+    )
+    assert hashes(workspace, "small") == before
+
+
+def test_every_mistake_is_said_before_any_work(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    overrides = ["model.arch=PlainUnett", "loss.dize=1.0", "optim.name=Adamm", "predict.tta=[d5]"]
+    with pytest.raises(ConfigError) as caught:
+        cv.run(workspace, competition, ["small.yaml"], overrides, executor="serial", device="cpu")
+    for near in ("PlainUnet", "dice", "Adam", "d4"):
+        assert near in str(caught.value)
+    assert not workspace.runs.exists() and not workspace.cache.exists()
+
+
+def test_a_failed_job_is_named_and_the_other_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comp.train import loop
+
+    workspace, competition = make_toy(tmp_path)
+    plain = loop.train_epoch
+
+    def train_epoch(loop_: Any, loader: Any, epoch: int) -> Any:
+        if loop_.job.fold == 0:
+            loop_.segmenter.load_state_dict(
+                {k: v * float("nan") for k, v in loop_.segmenter.state_dict().items()}
+            )
+        return plain(loop_, loader, epoch)
+
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    with pytest.raises(
+        JobsFailedError, match=r"small/fold0: .*the loss is nan by epoch 1"
+    ) as caught:
+        cv.run(workspace, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert "log.txt" in str(caught.value)
+    run = read_run(workspace, "small")
+    assert list(run.folds) == [1] and not run.complete
+    with pytest.raises(RunMismatchError, match="incomplete"):
+        ensemble.run(workspace, competition, ["small"])
+
+
+def test_members_trained_on_other_folds_are_refused(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    cv.run(
+        workspace, competition, ["small.yaml"], ["train.epochs=1"], executor="serial", device="cpu"
+    )
+    shutil.rmtree(workspace.root / "folds")
+    other = competition.model_copy(
+        update={"folds": competition.folds.model_copy(update={"seed": 5})}
+    )
+    cv.run(workspace, other, ["other.yaml"], ["train.epochs=1"], executor="serial", device="cpu")
+    with pytest.raises(RunMismatchError, match="folds"):
+        ensemble.run(workspace, other, ["small", "other"])
