@@ -12,6 +12,7 @@ import typer
 from comp import __version__
 from comp.errors import CompError
 from comp.files import Workspace, find_root
+from comp.registry import use_code_of
 
 app = typer.Typer(
     name="comp",
@@ -86,6 +87,7 @@ def place(  # type: ignore[no-untyped-def]
 
         ensure_demo(found / loaded.data.root)
         print(f"drew the demo competition into {found / loaded.data.root}")
+    use_code_of(found)
     return Workspace(found, loaded.name), loaded, of_model
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from comp.errors import ConfigError, UnknownNameError
@@ -49,6 +51,12 @@ def is_import_path(name: str) -> bool:
         and attribute.isidentifier()
         and all(p.isidentifier() for p in module.split("."))
     )
+
+
+def use_code_of(root: Path) -> None:
+    """Let ``package.module:Name`` name modules that lie in the workspace."""
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
 
 
 def load_object(path: str) -> object:

@@ -93,6 +93,7 @@ def check_names(
 ) -> None:
     """Look every name of every config up in its table; all that is unknown is reported together."""
     from comp.data.augment import check_augment
+    from comp.data.samples import train_recipe
     from comp.models.check import check_model
 
     problems = []
@@ -108,7 +109,10 @@ def check_names(
             competition.data.channels,
             root=workspace.root,
         )
-        found += check_augment(config.augment)
+        planes = competition.task == "multilabel" or train_recipe(config.train).soft
+        found += check_augment(
+            config.augment, config.train.size, competition.data.channels, planes=planes
+        )
         problems += [f"{name}: {problem}" for problem in found]
     if problems:
         raise ConfigError(problems)

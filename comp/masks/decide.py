@@ -13,7 +13,7 @@ FULL = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 def level(threshold: float, full: int) -> int:
     """Return the smallest stored value that counts as foreground at `threshold` (0..1) when 1.0 is `full`."""
     # The tiny step back keeps 0.1 * 255000 = 25500.000000000004 from becoming 25501.
-    return math.ceil(threshold * full - 1e-9 * full)
+    return math.ceil(threshold * full - min(1e-9 * full, 0.25))
 
 
 def decide(

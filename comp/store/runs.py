@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from comp.errors import DataError, RunMismatchError
+from comp.errors import CompError, DataError, RunMismatchError
 from comp.files import Workspace, read_json, sha256, write_json
 from comp.store.probs import Probs, read_csv, write_csv
 
@@ -116,11 +116,15 @@ class Run:
         return Probs(self.dir / f"fold{fold}" / f"test.{views}.npy")
 
 
-def read_run(workspace: Workspace, name: str) -> Run:
+def read_run(workspace: Workspace, name: str, forgive: bool = False) -> Run:
     """Read one run.
+
+    Args:
+        forgive: a fold whose files are missing or changed counts as not done, instead of an error.
 
     Raises:
         DataError: there is no such run.
+        RunMismatchError: a file that a fold's result names is missing or was changed.
     """
     folder = workspace.run(name)
     meta = folder / "config.json"
@@ -133,7 +137,12 @@ def read_run(workspace: Workspace, name: str) -> Run:
     folds: dict[int, dict[str, Any]] = {}
     for path in sorted(folder.glob("fold*")):
         number = path.name.removeprefix("fold")
-        result = read_result(path) if number.isdigit() else None
+        try:
+            result = read_result(path) if number.isdigit() else None
+        except CompError:
+            if not forgive:
+                raise
+            result = None
         if result is not None:
             folds[int(number)] = result
     cv_path = folder / "cv.json"
@@ -142,8 +151,8 @@ def read_run(workspace: Workspace, name: str) -> Run:
 
 
 def list_runs(workspace: Workspace) -> list[Run]:
-    """All runs of the competition, by name."""
+    """All runs of the competition, by name; a fold with damaged files counts as not done."""
     if not workspace.runs.is_dir():
         return []
     found = sorted(p.name for p in workspace.runs.iterdir() if (p / "config.json").is_file())
-    return [read_run(workspace, name) for name in found]
+    return [read_run(workspace, name, forgive=True) for name in found]

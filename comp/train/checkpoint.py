@@ -29,7 +29,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any], epoch: int) -> None:
     Args:
         epoch: epochs finished; written beside the state so that the newest is known without loading.
     """
-    epochs = {g: note["epoch"] if (note := _read_note(folder, g)) else -1 for g in GENERATIONS}
+    epochs = {g: said["epoch"] if (said := _read_note(folder, g)) else -1 for g in GENERATIONS}
     generation = min(GENERATIONS, key=lambda g: epochs[g])
     # Serialised to memory first: a full disk inside torch.save(path) is a RuntimeError without a name.
     buffer = io.BytesIO()

@@ -9,6 +9,7 @@ from typing import Any
 
 from comp.config import Competition, ModelConfig
 from comp.files import Workspace
+from comp.registry import use_code_of
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -48,6 +49,7 @@ class FoldJob:
         """Do the job in this process, on `device` (cpu or cuda:<n>), and return its result."""
         import torch
 
+        use_code_of(self.root)
         from comp.train.loop import train_fold
 
         if device == "cpu":

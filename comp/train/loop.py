@@ -19,7 +19,7 @@ from comp.data.cache import Recipe, open_cache
 from comp.data.fold_table import FoldTable, read_folds
 from comp.data.intake import Records, find_records
 from comp.data.samples import TrainSamples, derive, scale_image, train_loader, train_recipe
-from comp.errors import CompError, FoldsError, RunMismatchError
+from comp.errors import CompError, FoldsError, RunMismatchError, some
 from comp.metrics.scores import METRICS
 from comp.models.build import build_model, n_parameters
 from comp.models.compute import Compute
@@ -300,8 +300,9 @@ def train_epoch(loop: Loop, loader: Any, epoch: int) -> dict[str, Any]:
         loop.scaler.scale(total / window).backward()
         if (step + 1) % train.accumulate == 0 or step + 1 == n_batches:
             update(loop)
-        if step % 50 == 0 or step + 1 == n_batches:
-            check_finite(sums["loss"], loop.job, epoch, step)
+        # On a GPU the check waits for the device, so it is made now and then and at the end.
+        if eyes.device.type == "cpu" or step % 50 == 0 or step + 1 == n_batches:
+            check_finite(sums["loss"], loop, epoch, step, batch["number"].tolist())
     return {f"train_{k}": float(v) / n_samples for k, v in sums.items()} | {"samples": n_samples}
 
 
@@ -326,12 +327,15 @@ def batch_target(batch: dict[str, torch.Tensor], eyes: Eyes) -> Target:
     return make_target(labels, eyes.competition.task, eyes.competition.n_classes)
 
 
-def check_finite(total: torch.Tensor, job: FoldJob, epoch: int, step: int) -> None:
+def check_finite(
+    total: torch.Tensor, loop: Loop, epoch: int, step: int, numbers: list[int]
+) -> None:
     """Stop a job whose loss is no longer a number."""
     if not bool(torch.isfinite(total)):
+        ids = some([loop.eyes.seen.ids[n] for n in numbers])
         raise CompError(
-            f"{job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1}: lower optim.lr, "
-            "set train.clip_grad_norm, or use -o train.precision=fp32"
+            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1} "
+            f"(images {ids}): lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
         )
 
 
