@@ -216,7 +216,7 @@ def draw_samples(
     for n, index in enumerate(chosen):
         drawn = []
         for epoch in range(4):
-            sample = samples[(epoch, n * samples.per_image)]
+            sample = samples[(epoch, samples.place.index(n))]
             image = np.moveaxis(sample["image"].numpy(), 0, -1)
             if "labels" in sample:
                 labels = sample["labels"].numpy()

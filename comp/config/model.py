@@ -103,8 +103,8 @@ class Train(Section):
     soft_masks: StrictBool = Field(
         True, description="resize: area-averaged masks instead of nearest labels"
     )
-    crops_per_image: PositiveInt = Field(
-        1, description="crop: samples drawn from each image in an epoch"
+    crops_per_image: PositiveInt | Literal["auto"] = Field(
+        1, description="crop: samples of each image in an epoch; auto: more of larger images"
     )
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     early_stop: EarlyStop | None = None

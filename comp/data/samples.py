@@ -6,6 +6,7 @@ So any number of workers gives the same data, and a run resumes in the middle of
 from __future__ import annotations
 
 import hashlib
+import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,19 @@ def train_recipe(train: Train) -> Recipe:
     if train.mode == "crop":
         return Recipe()
     return Recipe(train.size, train.soft_masks)
+
+
+def crops_of(train: Train, size: tuple[int, ...]) -> int:
+    """Samples that an image of (H, W) gives in an epoch.
+
+    With ``crops_per_image: auto`` it is the square root of how many windows fit into the image, rounded
+    up: large images are seen more often than small ones, but not in proportion to their pixels.
+    """
+    if train.mode == "resize":
+        return 1
+    if train.crops_per_image != "auto":
+        return train.crops_per_image
+    return max(1, math.ceil(math.sqrt(size[0] * size[1] / (train.size[0] * train.size[1]))))
 
 
 class TrainSamples(Dataset[Sample]):
@@ -81,10 +95,15 @@ class TrainSamples(Dataset[Sample]):
         self.seed = seed
         self.task = task
         self.n_classes = n_classes
-        self.per_image = train.crops_per_image if train.mode == "crop" else 1
+        # The image of each sample of an epoch, as a place in `indices`.
+        self.place = [
+            n
+            for n, i in enumerate(self.indices)
+            for _ in range(crops_of(train, cache.image(i).shape[:2]))
+        ]
 
     def __len__(self) -> int:
-        return len(self.indices) * self.per_image
+        return len(self.place)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Draw one sample.
@@ -98,7 +117,7 @@ class TrainSamples(Dataset[Sample]):
             or (soft masks) "planes": (K, h, w) float32 in [0, 1] and "valid": (1 or K, h, w) float32, 0 or 1.
         """
         epoch, index = key
-        number = self.indices[index // self.per_image]
+        number = self.indices[self.place[index]]
         image, labels = self.cache.image(number), self.cache.labels(number)
         assert labels is not None  # checked above
         if image.dtype != self.cache.image_dtype:  # 8-bit beside 16-bit images: one type a batch

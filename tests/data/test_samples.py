@@ -17,6 +17,7 @@ from comp.data.samples import (
     EpochSampler,
     TrainLoader,
     TrainSamples,
+    crops_of,
     derive,
     scale_image,
     train_loader,
@@ -283,3 +284,12 @@ def test_batches_are_pinned_for_cuda(make_toy) -> None:
         loader = train_loader(samples, Train(**{**CROP, "workers": workers}), torch.device("cuda"))
         assert all(b["image"].is_pinned() for b in loader.epoch(0))
         loader.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "crops"), [((64, 64), 1), ((65, 64), 2), ((128, 128), 2), ((300, 64), 3), ((8, 8), 1)]
+)
+def test_auto_crops_grow_with_the_side_of_an_image(size: tuple[int, int], crops: int) -> None:
+    train = Train(mode="crop", size=(64, 64), crops_per_image="auto")
+    assert crops_of(train, size) == crops
+    assert crops_of(train.model_copy(update={"mode": "resize"}), size) == 1
