@@ -93,7 +93,7 @@ def make_arms(root: Path, arch: str, size: int, epochs: int) -> dict[str, Callab
     truth = open_cache(root / "cache", competition, records, Recipe())
     seen = open_cache(root / "cache", competition, records, train_recipe(config.train))
     compute = decide_compute(config, "cpu")
-    job = FoldJob(root, competition, config, "benchmark", 0, compute.as_dict(), "", "")
+    job = FoldJob(root, competition, config, "benchmark", 0, compute.as_dict(), "", "", "")
     eyes = Eyes(competition, config, seen, truth, compute, CPU)
     augment = build_augment(config.augment)
     samples = TrainSamples(

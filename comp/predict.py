@@ -69,10 +69,14 @@ def predict_images(
 def batches_by_size(
     cache: Cache, indices: Sequence[int], batch_size: int, size: tuple[int, int]
 ) -> Iterator[list[int]]:
-    """Group indices of equally large images into batches of bounded pixel count."""
+    """Group indices of images of one size and type into batches of bounded pixel count."""
     budget = BATCH_PIXELS * batch_size * size[0] * size[1]
-    ordered = sorted(indices, key=lambda i: (cache.image(i).shape[:2], i))
-    for (height, width), group in groupby(ordered, key=lambda i: cache.image(i).shape[:2]):
+
+    def kind(index: int) -> tuple[int, int, str]:
+        image = cache.image(index)
+        return (*image.shape[:2], str(image.dtype))
+
+    for (height, width, _), group in groupby(sorted(indices, key=lambda i: (kind(i), i)), kind):
         members = list(group)
         step = max(1, min(BATCH_PIXELS * batch_size, budget // (height * width)))
         for start in range(0, len(members), step):

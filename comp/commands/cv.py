@@ -17,7 +17,7 @@ from comp.data.split import ensure_folds
 from comp.errors import ConfigError, JobsFailedError
 from comp.files import Workspace, lock
 from comp.jobs.executors import EXECUTORS
-from comp.jobs.plan import PlannedRun, load_configs, plan_jobs, prepare_run
+from comp.jobs.plan import PlannedRun, load_configs, plan_jobs, prepare_run, shared_identity
 from comp.jobs.slots import cpu_count, make_slots
 from comp.jobs.watch import Watch
 from comp.metrics.scores import METRICS
@@ -50,15 +50,18 @@ def run(
     table = ensure_folds(workspace, competition, records, truth)
     folds = sorted({int(f) for f in table.fold if f >= 0})
     slots, computes = decide_where(loaded, device, n_slots)
-    runs = [PlannedRun(n, config, computes[n]) for n, config in loaded.items()]
+    shared = shared_identity(competition, table.hash, truth.content_hash)
+    runs = [PlannedRun(n, config, computes[n], shared) for n, config in loaded.items()]
     for planned in runs:
         check_model_builds(planned, competition)
     with contextlib.ExitStack() as locks:
         for planned in runs:
             locks.enter_context(lock(workspace.run(planned.name) / ".lock", wait_seconds=5))
-            prepare_run(workspace, planned, competition, table.hash)
+            prepare_run(workspace, planned)
             draw_samples(workspace, planned, competition, truth, records, table)
-        todo, done = plan_jobs(workspace, competition, runs, folds, table.hash)
+        todo, done = plan_jobs(
+            workspace, competition, runs, folds, [r.image_id for r in records.test]
+        )
         if done:
             print(f"{len(done)} of {len(done) + len(todo)} folds are done and skipped")
         started = time.monotonic()

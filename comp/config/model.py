@@ -51,7 +51,8 @@ class Model(OpenSection):
     )
     normalize: Literal["unit", "imagenet", "encoder", "image"] = Field(
         "imagenet",
-        description="of pixels in [0, 1]: none, ImageNet mean and std, the encoder's own, or each image's own",
+        description="of pixels in [0, 1]: none, ImageNet's or the encoder's mean and std, or those of "
+        "what the network is shown (with crops, train.stretch is steadier)",
     )
 
 
@@ -102,6 +103,9 @@ class Train(Section):
     )
     soft_masks: StrictBool = Field(
         True, description="resize: area-averaged masks instead of nearest labels"
+    )
+    stretch: StrictBool = Field(
+        False, description="each image's percentiles 0.5 and 99.8 become 0 and 1 before all else"
     )
     crops_per_image: PositiveInt | Literal["auto"] = Field(
         1, description="crop: samples of each image in an epoch; auto: more of larger images"

@@ -22,7 +22,7 @@ from comp.data.intake import Record
 from comp.data.stats import ImageStats
 from comp.errors import DataError, some
 
-VERSION = 1
+VERSION = 2
 KEEP = 4  # caches of one kind that stay, whatever their age
 KEEP_SECONDS = 86_400.0  # a cache used within the last day stays: somebody may be mapping it
 WAIT_SECONDS = 86_400.0  # for another process that is building the same cache
@@ -34,11 +34,13 @@ class Recipe:
 
     Args:
         size: (h, w) of everything; None: each at its own size.
+        stretch: contrast of each image stretched by `resize.stretch_image`, before any resizing.
         soft: labels as area-averaged planes (see `resize.soft_planes`) instead of nearest labels.
     """
 
     size: tuple[int, int] | None = None
     soft: bool = False
+    stretch: bool = False
 
     def __post_init__(self) -> None:
         if self.soft and self.size is None:
@@ -48,7 +50,7 @@ class Recipe:
     def kind(self) -> str:
         """A readable name: native, 256x256, 256x256-soft."""
         size = "native" if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        return size + ("-soft" if self.soft else "")
+        return size + ("-soft" if self.soft else "") + ("-stretch" if self.stretch else "")
 
 
 class Cache:
@@ -61,7 +63,9 @@ class Cache:
     def __init__(self, path: Path) -> None:
         index = files.read_json(path)
         self.path = path
-        self.recipe = Recipe(None if index["size"] is None else tuple(index["size"]), index["soft"])
+        self.recipe = Recipe(
+            None if index["size"] is None else tuple(index["size"]), index["soft"], index["stretch"]
+        )
         self.task: str = index["task"]
         self.n_classes: int = index["n_classes"]
         self.decodes: int = index["decodes"]
@@ -111,6 +115,11 @@ class Cache:
         return self._images[i]
 
     @property
+    def content_hash(self) -> str:
+        """A hash of every id and of the pixels and labels as decoded: what a run was made of."""
+        return files.digest([[e["id"], e["hash"], e["labels_hash"]] for e in self._images])
+
+    @property
     def stats(self) -> ImageStats:
         """Sizes, pixels of each class and hashes, taken from the files as they were decoded."""
         nothing = [-1] * self.n_classes
@@ -157,7 +166,7 @@ def open_cache(
 ) -> Cache:
     """Open the cache of `records`, building it first where it is missing or damaged.
 
-    Other processes that want the same cache wait for the one that builds it. A resized cache is made
+    Other processes that want the same cache wait for the one that builds it. Any other recipe is made
     from the native one, without decoding, when that is there.
 
     Args:
@@ -180,7 +189,7 @@ def open_cache(
                 from comp.data.cache_build import build_cache
 
                 native = None
-                if recipe.size is not None:
+                if recipe != Recipe():
                     native = _existing(index_path(cache_dir, competition, records, Recipe()))
                 build_cache(
                     path,
@@ -238,7 +247,9 @@ def index_path(
     ]
     values = None if data.mask_values is None else sorted(data.mask_values.items())
     pairs = [(record.image_id, len(record.masks)) for record in records]
-    key = files.digest([VERSION, recipe.size, recipe.soft, rule, values, pairs, stamps])
+    key = files.digest(
+        [VERSION, recipe.size, recipe.soft, recipe.stretch, rule, values, pairs, stamps]
+    )
     return cache_dir / f"{recipe.kind}-{key}.json"
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ from comp.config import Competition
 from comp.data.cache import VERSION, Cache, Recipe
 from comp.data.images import read_image, read_labels
 from comp.data.intake import Record
-from comp.data.resize import resize_image, resize_labels, soft_planes
+from comp.data.resize import resize_image, resize_labels, soft_planes, stretch_image
 from comp.data.stats import count_labels, hash_pixels
 from comp.errors import CompError, DataError
 
@@ -34,7 +34,7 @@ class Entry:
     Args:
         image: (h, w, C) uint8 or float32.
         labels: (h, w) or planes-last (h, w, P) uint8; None without a mask.
-        original: (H, W) of the file; counts, valid, pixel_hash: of the file as decoded.
+        original: (H, W) of the file; counts, valid, hashes: of the files as decoded.
     """
 
     image: np.ndarray
@@ -43,6 +43,7 @@ class Entry:
     counts: list[int] | None
     valid: list[int] | None
     pixel_hash: str
+    labels_hash: str | None
 
 
 def build_cache(
@@ -100,8 +101,8 @@ def build_cache(
         for temporary in made:
             temporary.unlink(missing_ok=True)
     index = {
-        "version": VERSION, "size": recipe.size, "soft": recipe.soft, "task": competition.task,
-        "n_classes": competition.n_classes, "decodes": len(rows) if native is None else 0,
+        "version": VERSION, "size": recipe.size, "soft": recipe.soft, "stretch": recipe.stretch,
+        "task": competition.task, "n_classes": competition.n_classes, "decodes": len(rows) if native is None else 0,
         "images_bytes": sizes[0], "labels_bytes": sizes[1], "images": rows,
     }  # fmt: skip
     files.commit(path, json.dumps(index, allow_nan=False))
@@ -129,6 +130,7 @@ def _append(
         "counts": entry.counts,
         "valid": entry.valid,
         "hash": entry.pixel_hash,
+        "labels_hash": entry.labels_hash,
     }
 
 
@@ -148,7 +150,8 @@ def _decode(competition: Competition, record: Record, number: int) -> Entry:
     if record.masks:
         labels = read_labels(record, competition, size)
         counts, valid = count_labels(labels, competition.task, competition.n_classes)
-    return Entry(image, labels, size, counts, valid, hash_pixels(image))
+    labels_hash = None if labels is None else hash_pixels(labels)
+    return Entry(image, labels, size, counts, valid, hash_pixels(image), labels_hash)
 
 
 def _from_native(competition: Competition, native: Cache, record: Record, number: int) -> Entry:
@@ -161,6 +164,7 @@ def _from_native(competition: Competition, native: Cache, record: Record, number
         stats["counts"],
         stats["valid"],
         stats["hash"],
+        stats["labels_hash"],
     )
 
 
@@ -181,7 +185,7 @@ def _finish(
     except OSError as error:
         return DataError(f"{record.image_id}: {error}")
     labels = entry.labels
-    image = entry.image
+    image = stretch_image(entry.image) if recipe.stretch else entry.image
     if recipe.size is not None:
         image = resize_image(image, recipe.size)
         if labels is not None and recipe.soft:
@@ -190,7 +194,7 @@ def _finish(
             labels = resize_labels(labels, recipe.size)
     if labels is not None and labels.ndim == 3:
         labels = np.moveaxis(labels, 0, -1)  # planes last: what cv2 and albumentations take
-    return Entry(image, labels, entry.original, entry.counts, entry.valid, entry.pixel_hash)
+    return replace(entry, image=image, labels=labels)
 
 
 def _in_order(

@@ -37,6 +37,27 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.ascontiguousarray(np.concatenate(parts, axis=2))
 
 
+def stretch_image(image: np.ndarray) -> np.ndarray:
+    """Stretch an image's contrast: its percentiles 0.5 and 99.8 over all bands become 0 and 1.
+
+    One line for all bands, so colours keep their hue; one for the whole image, so every crop of it is
+    seen alike in training and in prediction. An image of one value stays as it is.
+
+    Args:
+        image: (H, W, C) uint8, or float32 in [0, 1].
+
+    Returns:
+        the same shape and dtype.
+    """
+    low, high = (float(v) for v in np.percentile(image, (0.5, 99.8)))
+    if high <= low:
+        return image
+    if image.dtype == np.uint8:
+        levels = np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255)
+        return np.rint(levels).astype(np.uint8)[image]
+    return np.clip((image - np.float32(low)) / np.float32(high - low), 0, 1).astype(np.float32)
+
+
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Take for each new pixel the label under its centre (aligned with `resize_image`).
 

@@ -35,8 +35,8 @@ def derive(*parts: object) -> int:
 def train_recipe(train: Train) -> Recipe:
     """The cache that training in this way reads."""
     if train.mode == "crop":
-        return Recipe()
-    return Recipe(train.size, train.soft_masks)
+        return Recipe(stretch=train.stretch)
+    return Recipe(train.size, train.soft_masks, train.stretch)
 
 
 def crops_of(train: Train, size: tuple[int, ...]) -> int:

@@ -15,7 +15,6 @@ import yaml
 from comp.config import (
     Competition,
     ModelConfig,
-    config_hash,
     differences,
     find_config,
     load_model,
@@ -26,25 +25,45 @@ from comp.files import Workspace, check_name, commit, digest, read_json, write_j
 from comp.store import read_result
 from comp.train.job import FoldJob
 
-IDENTITY = (
-    "task",
-    "classes",
-    "ignore_index",
-    "metric",
-)  # of the competition, beside the data section
+IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition
+DATA_IDENTITY = ("channels", "mask_values", "mask_threshold")  # of its data section
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One model over the folds."""
+    """One model over the folds.
+
+    Args:
+        shared: what all runs of this competition must agree on, from `shared_identity`.
+    """
 
     name: str
     config: ModelConfig
     compute: dict[str, Any]
+    shared: dict[str, Any]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What config.json says; any difference makes it another run."""
+        return {"config": resolved(self.config), "compute": self.compute, **self.shared}
 
     @property
     def hash(self) -> str:
-        return digest([config_hash(self.config), self.compute])
+        return digest(self.identity)
+
+
+def shared_identity(competition: Competition, folds_hash: str, content_hash: str) -> dict[str, Any]:
+    """Task, data and folds as a run's identity holds them.
+
+    Args:
+        content_hash: of pixels and labels as decoded (`Cache.content_hash`).
+    """
+    whole = resolved(competition)
+    return {
+        "competition": {key: whole[key] for key in IDENTITY},
+        "data": {**{key: whole["data"][key] for key in DATA_IDENTITY}, "content": content_hash},
+        "folds_hash": folds_hash,
+    }
 
 
 def load_configs(
@@ -76,27 +95,14 @@ def load_configs(
     return configs
 
 
-def identity(run: PlannedRun, competition: Competition, folds_hash: str) -> dict[str, Any]:
-    """What config.json says; any difference makes it another run."""
-    whole = resolved(competition)
-    return {
-        "config": resolved(run.config),
-        "compute": run.compute,
-        "competition": {key: whole[key] for key in IDENTITY},
-        "folds_hash": folds_hash,
-    }
-
-
-def prepare_run(
-    workspace: Workspace, run: PlannedRun, competition: Competition, folds_hash: str
-) -> None:
+def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
     """Make the run's directory, or check that the one there is the same run.
 
     Raises:
         RunMismatchError: naming each value that differs.
     """
     folder = workspace.run(run.name)
-    wanted = identity(run, competition, folds_hash)
+    wanted = run.identity
     path = folder / "config.json"
     if path.is_file():
         said = read_json(path)
@@ -118,9 +124,12 @@ def plan_jobs(
     competition: Competition,
     runs: Sequence[PlannedRun],
     folds: Sequence[int],
-    folds_hash: str,
+    test_ids: Sequence[str],
 ) -> tuple[list[FoldJob], list[FoldJob]]:
-    """Return (jobs to do, jobs already done), folds of one run together."""
+    """Return (jobs to do, jobs already done), folds of one run together.
+
+    A fold whose files are damaged is made again; one that predicted other test images predicts again.
+    """
     todo: list[FoldJob] = []
     done: list[FoldJob] = []
     for run in runs:
@@ -132,13 +141,15 @@ def plan_jobs(
                 run.name,
                 fold,
                 run.compute,
-                run.hash,
-                folds_hash,
+                config_hash=run.hash,
+                folds_hash=run.shared["folds_hash"],
+                test_hash=digest(list(test_ids)),
             )
             try:
-                finished = read_result(job.folder, verify=True) is not None
+                result = read_result(job.folder, verify=True)
             except CompError:
-                (job.folder / "result.json").unlink()  # a file of it is gone or changed: made again
-                finished = False
+                (job.folder / "result.json").unlink()
+                result = None
+            finished = result is not None and result["test_hash"] == job.test_hash
             (done if finished else todo).append(job)
     return todo, done

@@ -20,6 +20,8 @@ class FoldJob:
 
     Args:
         compute: the run's fixed way of computing, as `Compute.as_dict()`.
+        config_hash: of all that the run is made of: config, compute, task, data, folds.
+        test_hash: of the test image_ids.
         folds_hash: the folds file that the plan was made with; another one is refused.
     """
 
@@ -31,6 +33,7 @@ class FoldJob:
     compute: dict[str, Any]
     config_hash: str
     folds_hash: str
+    test_hash: str
 
     @property
     def workspace(self) -> Workspace:

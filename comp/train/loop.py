@@ -31,7 +31,7 @@ from comp.registry import lookup
 from comp.store import read_result
 from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
 from comp.train.job import Emit, FoldJob
-from comp.train.outputs import write_outputs
+from comp.train.outputs import predict_test_again, write_outputs
 from comp.train.validate import Eyes, validate
 
 CHECKPOINT_SECONDS = 60.0  # a killed job loses at most about this much work and one epoch
@@ -127,7 +127,7 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         CompError: data, folds or run do not fit; the loss is not finite.
     """
     done = read_result(job.folder)
-    if done is not None:
+    if done is not None and done["test_hash"] == job.test_hash:
         return done
     compute = Compute(**job.compute)
     if compute.threads:
@@ -141,6 +141,9 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
     )
     eyes = Eyes(competition, config, seen, truth, compute, device)
+    if done is not None:
+        emit({"type": "predict"})
+        return predict_test_again(job, eyes, make_network(job, eyes), records, done)
 
     augment = build_augment(config.augment, soft=recipe.soft)
     samples = TrainSamples(
@@ -216,9 +219,9 @@ def fold_indices(table: FoldTable, fold: int) -> tuple[list[int], list[int]]:
     return train, val
 
 
-def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
-    """Build the network and what trains it, seeded by (seed, fold)."""
-    config, competition, compute = job.config, job.competition, eyes.compute
+def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
+    """The network as it is before training: pretrained, or random from (seed, fold)."""
+    config, competition = job.config, job.competition
     torch.manual_seed(derive(config.train.seed, "init", job.fold))
     segmenter = build_model(
         config.model,
@@ -227,8 +230,15 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
         channels=competition.data.channels,
         root=job.root,
     ).to(eyes.device)
-    if compute.channels_last:
+    if eyes.compute.channels_last:
         segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return segmenter
+
+
+def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
+    """Build the network and what trains it, seeded by (seed, fold)."""
+    config, competition, compute = job.config, job.competition, eyes.compute
+    segmenter = make_network(job, eyes)
     optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
     steps = math.ceil(batches / config.train.accumulate)
     metric = lookup(METRICS, competition.metric_name, "metric")

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from comp.data.cache import Cache, Recipe, open_cache
+from comp.data.cache import Cache, open_cache
 from comp.data.intake import Records
 from comp.files import commit
 from comp.models.segmenter import Segmenter
 from comp.predict import predict_images
 from comp.store import ProbsWriter, quantise, write_counts, write_csv, write_result
+from comp.store.runs import RESULT
 from comp.train.job import FoldJob
 from comp.train.validate import Eyes, count_probs, scores_of
 
@@ -81,12 +82,29 @@ def write_outputs(
         "n_images": len(val_indices),
         "heldout": heldout or None,
         "has_test": bool(records.test),
+        "test_hash": job.test_hash,
         "compute": job.compute,
         "precision": job.compute["precision"],
         "config_hash": job.config_hash,
         "folds_hash": job.folds_hash,
     }
     return write_result(folder, result, names)
+
+
+def predict_test_again(
+    job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records, result: dict[str, Any]
+) -> dict[str, Any]:
+    """Predict the test images, which changed since, with the weights of a fold that is done."""
+    from safetensors.torch import load
+
+    kept = [name for name in result["files"] if not name.startswith("test.")]
+    name = f"weights.{job.config.predict.weights}.safetensors"
+    segmenter.load_state_dict(load((job.folder / name).read_bytes()))
+    (job.folder / RESULT).unlink()  # not done until the new predictions are there
+    names = kept + (write_test(job, eyes, segmenter, records) if records.test else [])
+    said = {key: value for key, value in result.items() if key != "files"}
+    said |= {"has_test": bool(records.test), "test_hash": job.test_hash}
+    return write_result(job.folder, said, names)
 
 
 def write_weights(folder: Any, weights: dict[str, dict[str, torch.Tensor]]) -> list[str]:
@@ -163,7 +181,7 @@ def write_oof(
 def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records) -> list[str]:
     """Predict the test images with every set of views."""
     config = job.config
-    recipe = replace(eyes.seen.recipe, soft=False) if eyes.seen.recipe.size else Recipe()
+    recipe = replace(eyes.seen.recipe, soft=False)
     cache: Cache = open_cache(job.workspace.cache, job.competition, records.test, recipe)
     names: list[str] = []
     for views in config.predict.tta:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.resize import n_planes, resize_image, resize_labels, soft_planes, soft_target
+from comp.data.resize import (
+    n_planes,
+    resize_image,
+    resize_labels,
+    soft_planes,
+    soft_target,
+    stretch_image,
+)
 
 sizes = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
@@ -102,3 +109,20 @@ def test_same_size_copies_nothing_but_the_values() -> None:
     assert resize_labels(labels, (5, 7)) is labels
     target, _ = soft_target(soft_planes(labels, "binary", 1, (5, 7)), "binary", 1)
     np.testing.assert_array_equal(target[0], labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_dim_image_is_stretched_to_the_whole_range(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(10, 31, (64, 64, 3)).astype(np.uint8)
+    full = 255 if dtype is np.uint8 else 1
+    stretched = stretch_image(image if dtype is np.uint8 else image.astype(np.float32) / 255)
+    assert stretched.dtype == dtype and stretched.shape == image.shape
+    assert stretched.min() == 0 and stretched.max() == pytest.approx(full)
+    order = np.argsort(image.ravel(), kind="stable")
+    assert (np.diff(stretched.ravel()[order].astype(np.float64)) >= -1e-6).all()
+
+
+def test_an_image_of_one_value_is_not_stretched() -> None:
+    image = np.full((8, 8, 3), 7, np.uint8)
+    np.testing.assert_array_equal(stretch_image(image), image)
