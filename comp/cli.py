@@ -340,9 +340,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except Exception:
         traceback.print_exc()
         print("this is a bug in comp: please report it with the lines above", file=sys.stderr)

@@ -217,12 +217,16 @@ def lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
     Raises:
         LockedError: naming the holder's pid, host and start time.
+        DiskError: the folder cannot be written, or its disk knows no locks.
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise disk_error(path, 0, error) from error
     try:
         while True:
             try:
@@ -235,6 +239,8 @@ def lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
                         f"{path.parent} is used by {holder or 'another process'}; wait for it, or stop it"
                     ) from None
                 time.sleep(0.1)
+            except OSError as error:  # some network disks know no locks
+                raise disk_error(path, 0, error) from error
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         os.ftruncate(descriptor, 0)
         os.pwrite(

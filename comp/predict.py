@@ -19,9 +19,10 @@ from comp.data.samples import scale_image
 from comp.models.compute import Compute
 from comp.models.segmenter import Segmenter
 from comp.models.tta import padded_forward, predict_views
+from comp.models.tta import views as view_set
 
 OnLogits = Callable[[torch.Tensor, list[int]], None]
-BATCH_PIXELS = 4  # a prediction batch may hold this many times the pixels of a training batch
+FORWARD_FACTOR = 4  # images in a forward pass for each one in a training batch
 
 
 def predict_images(
@@ -47,8 +48,10 @@ def predict_images(
         probs: (K, H, W) float32 in [0, 1] at the original size.
     """
     segmenter.eval()
-    batch_size = predict.batch_size or train.batch_size
-    for batch in batches_by_size(cache, indices, batch_size, train.size):
+    many = predict.batch_size or FORWARD_FACTOR * train.batch_size
+    if device.type == "cuda" and views != "none":  # there all views of a batch go through at once
+        many = max(1, many // len(view_set(views, predict.scales)))
+    for batch in batches_by_size(cache, indices, many, train.size):
         stacked = np.stack([cache.image(i) for i in batch])
         images = torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
@@ -69,8 +72,12 @@ def predict_images(
 def batches_by_size(
     cache: Cache, indices: Sequence[int], batch_size: int, size: tuple[int, int]
 ) -> Iterator[list[int]]:
-    """Group indices of images of one size and type into batches of bounded pixel count."""
-    budget = BATCH_PIXELS * batch_size * size[0] * size[1]
+    """Group indices of images of one size and type into batches.
+
+    Args:
+        batch_size: most images in a batch, and the most pixels in units of `size`.
+    """
+    budget = batch_size * size[0] * size[1]
 
     def kind(index: int) -> tuple[int, int, str]:
         image = cache.image(index)
@@ -78,7 +85,7 @@ def batches_by_size(
 
     for (height, width, _), group in groupby(sorted(indices, key=lambda i: (kind(i), i)), kind):
         members = list(group)
-        step = max(1, min(BATCH_PIXELS * batch_size, budget // (height * width)))
+        step = max(1, min(batch_size, budget // (height * width)))
         for start in range(0, len(members), step):
             yield members[start : start + step]
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 from comp.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
+_SAID: set[str] = set()  # user code whose use was printed
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -60,13 +61,18 @@ def use_code_of(root: Path) -> None:
 
 
 def load_object(path: str) -> object:
-    """Import ``package.module:Name``, the user's own code.
+    """Import ``package.module:Name``, the user's own code, and print once where it came from.
 
     Raises:
         ConfigError: when the module or the name in it cannot be imported.
     """
     module_name, _, attribute = path.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot import {path!r}: {error}") from error
+        module = importlib.import_module(module_name)
+        found = getattr(module, attribute)
+    except Exception as error:  # whatever the user's own code raises is theirs to cure
+        raise ConfigError(f"cannot import {path!r}: {type(error).__name__}: {error}") from error
+    if path not in _SAID:
+        _SAID.add(path)
+        print(f"using {path} from {getattr(module, '__file__', None) or 'no file'}")
+    return found

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from comp.config import Competition, data_root
-from comp.data.fold_table import FoldTable, write_folds
+from comp.config import Competition, data_root, resolved
+from comp.data.fold_table import HELD_OUT, FoldTable, write_folds
 from comp.data.images import read_labels
 from comp.data.intake import find_records
 from comp.files import Workspace, write_json
@@ -86,11 +86,13 @@ def make_run(
     store: str = "uint8",
     folds: Sequence[int] | None = None,
     test: bool = True,
+    shared: dict[str, Any] | None = None,
     **changed: Any,
 ) -> None:
     """Write a run whose predictions are the truth with noise; each further view has a little less of it.
 
     Args:
+        shared: the blocks `competition` and `data` of config.json; default as the competition says.
         folds: those that are done; default all.
         changed: keys of every result.json to overwrite.
     """
@@ -98,10 +100,11 @@ def make_run(
     records = find_records(competition, data_root(workspace, competition))
     by_id = {r.image_id: r for r in records.train}
     directory = workspace.run(name)
-    write_json(
-        directory / "config.json", {"config": {"noise": noise}, "config_hash": f"hash-{name}"}
-    )
+    said = {"config": {"noise": noise}, "config_hash": f"hash-{name}"}
+    said |= shared_blocks(competition) if shared is None else shared
+    write_json(directory / "config.json", said)
     everything = sorted({f for f in table.fold if f >= 0})
+    held = [i for i, f in zip(table.ids, table.fold, strict=True) if f == HELD_OUT]
     for fold in everything if folds is None else folds:
         folder = workspace.fold(name, fold)
         names: list[str] = []
@@ -121,6 +124,14 @@ def make_run(
             write_counts(table_path, ids[::-1], np.stack(counts), competition.classes)
             names.append(table_path.name)
             scores[view] = {competition.metric_name: 0.5}
+            if held:
+                writer = ProbsWriter(folder / f"heldout.{view}", store)
+                for image_id in held:
+                    labels = read_labels(by_id[image_id], competition)
+                    writer.append(
+                        image_id, quantise(predict(rng, labels, competition, noise), store)
+                    )
+                names += [p.name for p in writer.commit()]
             if test:
                 writer = ProbsWriter(folder / f"test.{view}", store)
                 for record in records.test:
@@ -150,6 +161,14 @@ def make_run(
         write_result(folder, result, names)
     run = read_run(workspace, name)
     write_cv(run, summarise(run, competition, everything, ["dice_image_mean"]))
+
+
+def shared_blocks(competition: Competition, **data: Any) -> dict[str, Any]:
+    """Task and data as `comp cv` writes them into config.json, `data` in place of some of it."""
+    whole = resolved(competition)
+    task = {key: whole[key] for key in ("task", "classes", "ignore_index", "metric")}
+    said = {key: whole["data"][key] for key in ("channels", "mask_values", "mask_threshold")}
+    return {"competition": task, "data": {**said, "content": "content", **data}}
 
 
 def predict(

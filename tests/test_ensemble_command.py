@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from comp.blending.blend import blend_mask
 from comp.blending.recipe import read_recipe
 from comp.commands import ensemble
+from comp.config import data_root
 from comp.data.fold_table import write_folds
+from comp.data.images import read_labels
+from comp.data.intake import find_records
 from comp.errors import RunMismatchError, UnknownNameError, UsageError
 from comp.files import read_json, write_json
+from comp.metrics.counts import count_image
 from comp.metrics.scores import score_counts
 from comp.store import read_counts, read_run
 
@@ -148,6 +153,58 @@ def test_a_single_fold_is_cross_fitted_over_parts(tmp_path):
     assert "part 5" in (workspace.ensemble(result["name"]) / "report.md").read_text()
 
 
+def with_heldout(tmp_path):
+    """Two folds, and two images held out for one final score."""
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition, 2)
+    folds = (-2, -2, *table.fold[2:])
+    table = type(table)(table.ids, folds, table.group, table.stratum, "split", 0, 2)
+    return workspace, competition, write_folds(workspace, table)
+
+
+def test_what_is_used_is_scored_once_on_held_out_images(tmp_path, capsys):
+    workspace, competition, table = with_heldout(tmp_path)
+    for name in ("a", "b"):
+        fake.make_run(workspace, competition, table, name, 1.2)
+    result = ensemble.run(workspace, competition)
+    recipe = read_recipe(workspace.ensemble(result["name"]) / "recipe.json")
+    assert result["n_images"] == 10
+    counts = []
+    for record in find_records(competition, data_root(workspace, competition)).train[:2]:
+        pairs = [(m.weight, k, m) for m in recipe.members for k in (0, 1)]
+        planes = [
+            read_run(workspace, m.run).heldout(k, m.views).read(record.image_id)
+            for _, k, m in pairs
+        ]
+        mask = blend_mask(
+            planes, [w for w, _, _ in pairs], "binary", 255, recipe.thresholds, recipe.min_area_px
+        )
+        counts.append(count_image(mask, read_labels(record, competition), "binary", 1))
+    expected = score_counts("iou_image_mean", np.stack(counts))
+    assert recipe.scores.heldout == {"iou_image_mean": pytest.approx(expected), "n_images": 2}
+    report = (workspace.ensemble(result["name"]) / "report.md").read_text()
+    assert "on 2 images that nothing was trained or chosen on: the final score" in report
+    assert "held out" in capsys.readouterr().out
+
+
+def test_no_final_score_is_said_and_a_changed_one_refused(tmp_path):
+    workspace, competition, table = with_heldout(tmp_path)
+    fake.make_run(workspace, competition, table, "a", 1.2)
+    path = workspace.fold("a", 1) / "heldout.none.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(RunMismatchError, match=r"heldout.none.npy: expected sha256"):
+        ensemble.run(workspace, competition)
+    result_file = path.with_name("result.json")
+    result = read_json(result_file)
+    del result["files"]["heldout.none.npy"]
+    write_json(result_file, result)
+    result = ensemble.run(workspace, competition)
+    assert result["heldout"] is None
+    report = (workspace.ensemble(result["name"]) / "report.md").read_text()
+    assert "No final score: held-out images were not predicted by a (none), fold 1." in report
+
+
 def test_incomplete_runs_are_left_out_and_said_or_refused_by_name(toy, capsys):
     workspace, competition, _ = toy
     fake.make_run(*toy, "alpha", 1.0)
@@ -188,6 +245,38 @@ def test_members_that_differ_are_refused_naming_the_difference(toy):
     with pytest.raises(RunMismatchError, match="task is 'multilabel'"):
         ensemble.run(workspace, competition, ["alpha", "delta"])
     assert not workspace.ensembles.exists()
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value", "said"),
+    [
+        ("data", "content", "others", "data.content: 'content' -> 'others'"),
+        ("data", "channels", 1, "data.channels: 3 -> 1"),
+        ("data", "mask_threshold", 7, "data.mask_threshold: None -> 7"),
+        ("competition", "ignore_index", 9, "competition.ignore_index: None -> 9"),
+    ],
+)
+def test_members_trained_on_other_data_are_refused(toy, block, key, value, said):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    blocks = fake.shared_blocks(competition)
+    blocks[block][key] = value
+    fake.make_run(*toy, "beta", 1.0, shared=blocks)
+    with pytest.raises(RunMismatchError, match=r"'alpha' and 'beta' were not trained") as error:
+        ensemble.run(workspace, competition)
+    assert said in str(error.value)
+
+
+def test_members_may_differ_in_metric_only(toy):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    blocks = fake.shared_blocks(competition)
+    blocks["competition"]["metric"] = "dice_image_mean"
+    fake.make_run(*toy, "beta", 1.0, shared=blocks)
+    assert set(ensemble.run(workspace, competition)["singles"]) == {"alpha", "beta"}
+    fake.make_run(*toy, "gamma", 1.0, shared={})
+    with pytest.raises(RunMismatchError, match=r"competition\.task: 'binary' -> None"):
+        ensemble.run(workspace, competition)
 
 
 def test_folds_file_that_changed_since_is_refused(toy):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from comp.commands import cv, ensemble, score, submit
@@ -222,3 +229,109 @@ def test_members_trained_on_other_folds_are_refused(tmp_path: Path) -> None:
     cv.run(workspace, other, ["other.yaml"], ["train.epochs=1"], executor="serial", device="cpu")
     with pytest.raises(RunMismatchError, match="folds"):
         ensemble.run(workspace, other, ["small", "other"])
+
+
+def test_other_masks_make_another_run(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    one = ["train.epochs=1"]
+    cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
+    mask = sorted((workspace.root / "data" / "masks").iterdir())[0]
+    pixels = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+    assert cv2.imwrite(str(mask), pixels[::-1])
+    with pytest.raises(RunMismatchError, match=r"data\.content"):
+        cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
+
+
+def test_a_new_test_image_is_predicted_with_the_weights_that_are_there(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    one = ["train.epochs=1"]
+    cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
+    before = hashes(workspace, "small")
+    images = workspace.root / "data" / "test" / "images"
+    first = sorted(images.iterdir())[0]
+    shutil.copy(first, images / "zz_new.png")
+    cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
+    run, after = read_run(workspace, "small"), hashes(workspace, "small")
+    assert {k for k in after if before[k] != after[k]} == {
+        f"{fold}/test.{views}.{end}"
+        for fold in (0, 1)
+        for views in ("none", "hflip")
+        for end in ("npy", "csv")
+    }
+    for fold in (0, 1):
+        probs = run.test(fold, "none")
+        np.testing.assert_array_equal(probs.read("zz_new"), probs.read(first.stem))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["predict.tta=[]"], "predict.tta"),
+        (["predict.tta=[none,none]"], "each set of views is stored once"),
+        (["optim.lr=.inf"], "optim.lr"),
+        (["train.size=[64]"], "train.size"),
+    ],
+)
+def test_what_would_fail_after_training_is_refused_before(
+    overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    workspace, competition = make_toy(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        cv.run(workspace, competition, ["small.yaml"], overrides, executor="serial", device="cpu")
+
+
+def test_a_wrong_scheme_and_a_layout_without_classes_are_refused_before(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path, "multiclass")
+    wrong = competition.model_copy(
+        update={
+            "folds": competition.folds.model_copy(update={"scheme": "kfoldd"}),
+            "submission": competition.submission.model_copy(update={"class_column": None}),
+        }
+    )
+    with pytest.raises(ConfigError) as caught:
+        cv.run(workspace, wrong, ["small.yaml"], executor="serial", device="cpu")
+    assert "did you mean 'kfold'" in str(caught.value) and "submission" in str(caught.value)
+
+
+@pytest.mark.faults
+def test_kill_9_of_the_whole_group_loses_no_finished_fold(tmp_path: Path) -> None:
+    golden, competition = make_toy(tmp_path / "golden")
+    cv.run(golden, competition, ["small.yaml"], executor="serial", device="cpu")
+    broken, competition = make_toy(tmp_path / "broken")
+    command = [sys.executable, "-m", "comp", "cv", "--config", "small.yaml", "--slots", "1"]
+    command += ["--device", "cpu"]
+    for _ in range(2):
+        with subprocess.Popen(
+            command, cwd=broken.root, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "epoch 2/3" in line:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    break
+    cv.run(broken, competition, ["small.yaml"], executor="serial", device="cpu")
+    assert hashes(broken, "small") == hashes(golden, "small")
+    assert not list(broken.run("small").rglob(".*.tmp"))
+
+
+@pytest.mark.faults
+def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
+    broken, _ = make_toy(tmp_path)
+    command = [sys.executable, "-m", "comp", "cv", "--config", "small.yaml", "--device", "cpu"]
+    command += ["-o", "train.epochs=500"]
+    with subprocess.Popen(
+        command,
+        cwd=broken.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            if "epoch 1/500" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stdout.read()
+        assert "run the same command to go on" in process.stderr.read()
+    assert process.returncode == 143

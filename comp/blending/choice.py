@@ -1,4 +1,7 @@
-"""The honest rule: a simpler answer stands unless a richer one beats it by one standard error."""
+"""The honest rule: a simpler answer stands unless a richer one beats it by one standard error.
+
+All three are compared on images that they were not chosen on.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,7 @@ class Choice:
 
     Args:
         kind: fitted, uniform or single.
+        fit: chosen on all images.
         gains: "fitted over uniform", "fitted over single", "uniform over single" where they exist.
     """
 
@@ -58,7 +62,7 @@ def choose(
         return Gain(value, paired_error(metric, a, b, groups))
 
     best = result.single_fit.columns[0]
-    single = result.singles[best]
+    single = result.single
     several = len(result.uniform_fit.columns) > 1
     gains: dict[str, Gain] = {}
     if several:

@@ -1,7 +1,8 @@
 """What a fitted ensemble is really worth: everything fitted is fitted again without the images it is scored on.
 
-For each part (a fold, or one of five parts of a single fold's images) views, weights, method, thresholds
-and minimum area come from the other parts only. The labels of a part cannot reach the fit scored on it.
+For each part (a fold, or one of five parts of a single fold's images) views, weights, method, thresholds,
+minimum area and which member is the best single come from the other parts only. The labels of a part
+cannot reach what is scored on it.
 """
 
 from __future__ import annotations
@@ -39,27 +40,40 @@ class Fit:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """The counts behind the three numbers; every array of counts is (N, K, 4) int64, images in source order.
+    """The counts behind the numbers; every array of counts is (N, K, 4) int64, images in source order.
 
     Args:
         singles: (C, N, K, 4), each column alone at 0.5.
-        fit: fitted on all images.
-        part_fits: part -> what was fitted without it; empty when there are fewer than two parts.
-        cross_fitted: None when there are fewer than two parts.
-        uniform_fit, single_fit: the two simpler answers.
+        fit, uniform_fit, single_fit: the blend and the two simpler answers, chosen on all images: what a
+            recipe is made of.
+        part_fits, part_uniforms, part_singles: part -> what was chosen without it; empty when there are
+            fewer than two parts.
+        as_fitted, uniform_as_fitted: chosen on all images, scored on the same; the single's are in `singles`.
+        cross_fitted: each image by what was chosen without its part; None when there are fewer than two.
+        uniform, single: the same for the simpler answers; with fewer than two parts as fitted.
         n_searched: images whose disputed pixels the search held in memory.
     """
 
     parts: np.ndarray
     singles: np.ndarray
     fit: Fit
-    part_fits: dict[int, Fit]
-    as_fitted: np.ndarray
-    cross_fitted: np.ndarray | None
     uniform_fit: Fit
-    uniform: np.ndarray
     single_fit: Fit
+    part_fits: dict[int, Fit]
+    part_uniforms: dict[int, Fit]
+    part_singles: dict[int, Fit]
+    as_fitted: np.ndarray
+    uniform_as_fitted: np.ndarray
+    cross_fitted: np.ndarray | None
+    uniform: np.ndarray
+    single: np.ndarray
     n_searched: int
+
+    @property
+    def single_as_fitted(self) -> np.ndarray:
+        """The column that scores best on all images."""
+        found: np.ndarray = self.singles[self.single_fit.columns[0]]
+        return found
 
 
 def make_parts(folds: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
@@ -143,33 +157,52 @@ def cross_fit(
     where = parts[pool.images]
     everything = np.arange(len(pool.images))
     fit = fit_blend(source, pool, everything, members, singles, metric, method, clean_up)
+    every = np.arange(source.n_images)
+    uniform_fit, single_fit = plain_fits(source, members, singles, metric)
+    uniform_as_fitted = fit_counts(source, every, uniform_fit)
+    uniform, single = uniform_as_fitted.copy(), singles[single_fit.columns[0]].copy()
     part_fits: dict[int, Fit] = {}
+    part_uniforms: dict[int, Fit] = {}
+    part_singles: dict[int, Fit] = {}
     cross_fitted: np.ndarray | None = None
-    numbers = np.unique(parts)
+    numbers = [int(part) for part in np.unique(parts)]
     if len(numbers) > 1 and all((where != part).any() for part in numbers):
         cross_fitted = np.zeros((source.n_images, source.n_classes, 4), np.int64)
         for part in numbers:
+            held, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
             rows = np.flatnonzero(where != part)
             found = fit_blend(source, pool, rows, members, singles, metric, method, clean_up)
-            part_fits[int(part)] = found
-            held = np.flatnonzero(parts == part)
             cross_fitted[held] = fit_counts(source, held, found)
-    every = np.arange(source.n_images)
-    columns = best_views(members, singles, metric)
-    best = max(columns, key=lambda c: (signed_score(metric, singles[c]), -c))
-    uniform_fit = plain_fit(source, columns)
+            equals, one = plain_fits(source, members, singles[:, others], metric)
+            if equals != uniform_fit:
+                uniform[held] = fit_counts(source, held, equals)
+            single[held] = singles[one.columns[0]][held]
+            part_fits[part], part_uniforms[part], part_singles[part] = found, equals, one
     return CrossFit(
         parts=parts,
         singles=singles,
         fit=fit,
-        part_fits=part_fits,
-        as_fitted=fit_counts(source, every, fit),
-        cross_fitted=cross_fitted,
         uniform_fit=uniform_fit,
-        uniform=fit_counts(source, every, uniform_fit),
-        single_fit=plain_fit(source, (best,)),
+        single_fit=single_fit,
+        part_fits=part_fits,
+        part_uniforms=part_uniforms,
+        part_singles=part_singles,
+        as_fitted=fit_counts(source, every, fit),
+        uniform_as_fitted=uniform_as_fitted,
+        cross_fitted=cross_fitted,
+        uniform=uniform,
+        single=single,
         n_searched=len(pool.images),
     )
+
+
+def plain_fits(
+    source: Source, members: Sequence[Sequence[int]], singles: np.ndarray, metric: str
+) -> tuple[Fit, Fit]:
+    """The two simpler answers, uniform and best single, as `singles` (C, n, K, 4) choose them."""
+    columns = best_views(members, singles, metric)
+    best = max(columns, key=lambda c: (signed_score(metric, singles[c]), -c))
+    return plain_fit(source, columns), plain_fit(source, (best,))
 
 
 def plain_fit(source: Source, columns: tuple[int, ...]) -> Fit:

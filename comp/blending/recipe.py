@@ -41,9 +41,14 @@ class Scores:
     """The three numbers, and what the simple answers score. None: cannot be computed.
 
     Args:
+        uniform, best_single, used: on parts that views and member were not chosen on, as cross_fitted.
         errors: gain -> [value, standard error], such as "fitted over uniform".
-        singles: run -> score of its chosen view alone at threshold 0.5; runs without weight too.
-        per_class: class -> score of what is used, cross-fitted where it was fitted.
+        singles: run -> score alone at threshold 0.5 of the view chosen on all images; runs without
+            weight too.
+        per_class: class -> score of what is used, as `used`.
+        uniform_as_fitted, best_single_as_fitted: chosen and scored on the same images.
+        heldout: {metric: value, "n_images": n} of what is used, on images held out for one final score;
+            None without such images.
     """
 
     as_fitted: float | None
@@ -54,6 +59,9 @@ class Scores:
     singles: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     per_class: dict[str, float | None] = field(default_factory=dict)
+    uniform_as_fitted: float | None = None
+    best_single_as_fitted: float | None = None
+    heldout: dict[str, float | int] | None = None
 
 
 @dataclass(frozen=True)

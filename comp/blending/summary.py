@@ -15,23 +15,28 @@ from comp.metrics.scores import per_class, score_counts
 
 
 def make_scores(
-    result: CrossFit, choice: Choice, metric: str, runs: Sequence[str], classes: Sequence[str]
+    result: CrossFit,
+    choice: Choice,
+    metric: str,
+    runs: Sequence[str],
+    classes: Sequence[str],
+    heldout: dict[str, float | int] | None = None,
 ) -> Scores:
-    """The three numbers, the singles, and the score of what is used.
+    """The three numbers, the singles, and the score of what is used, on images it was not chosen on.
 
     Args:
         runs: the member that each column belongs to.
+        heldout: the final score, where images were held out for one.
     """
     alone = [score_counts(metric, counts) for counts in result.singles]
-    best = result.single_fit.columns[0]
     cross = result.cross_fitted
-    used = {"fitted": cross, "uniform": result.uniform, "single": result.singles[best]}[choice.kind]
+    used = {"fitted": cross, "uniform": result.uniform, "single": result.single}[choice.kind]
     assert used is not None
     return Scores(
         as_fitted=score_counts(metric, result.as_fitted),
         cross_fitted=None if cross is None else score_counts(metric, cross),
         uniform=score_counts(metric, result.uniform),
-        best_single=alone[best],
+        best_single=score_counts(metric, result.single),
         used=score_counts(metric, used),
         singles={runs[c]: alone[c] for c in result.uniform_fit.columns},
         errors={
@@ -39,6 +44,9 @@ def make_scores(
             for name, gain in choice.gains.items()
         },
         per_class=dict(zip(classes, per_class(metric, used), strict=True)),
+        uniform_as_fitted=score_counts(metric, result.uniform_as_fitted),
+        best_single_as_fitted=score_counts(metric, result.single_as_fitted),
+        heldout=heldout,
     )
 
 
@@ -86,8 +94,18 @@ def say_limits(
             "a seed; every score is of all images."
         )
     if not result.part_fits:
-        notes.append("Nothing could be held out (one image or group), so nothing is cross-fitted.")
+        notes.append(
+            "Nothing could be held out (one image or group), so nothing is cross-fitted, and views and "
+            "the best single were chosen on the images they are scored on."
+        )
     if any(len(views) > 1 for views in members):
         taken = ", ".join(names[c] for c in result.fit.columns)
         notes.append(f"Of each member the views that score best alone were taken: {taken}.")
+    elsewhere = {fit.columns[0] for fit in result.part_singles.values()}
+    if elsewhere - set(result.single_fit.columns):
+        said = ", ".join(names[fit.columns[0]] for fit in result.part_singles.values())
+        notes.append(
+            f"The best single is {names[result.single_fit.columns[0]]}, but without each part in turn "
+            f"it is {said}: its score is of these."
+        )
     return notes

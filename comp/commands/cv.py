@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from comp.config import Competition, ModelConfig, data_root
+from comp.config import Competition, ModelConfig, data_root, resolved
 from comp.data.cache import Cache, Recipe, open_cache
 from comp.data.fold_table import FoldTable
 from comp.data.intake import Records, find_records
+from comp.data.schemes import FOLD_SCHEMES
 from comp.data.split import ensure_folds
-from comp.errors import ConfigError, JobsFailedError
-from comp.files import Workspace, lock
+from comp.errors import ConfigError, JobsFailedError, RunMismatchError
+from comp.files import Workspace, lock, read_json
+from comp.formats.rle_table import check_layout
 from comp.jobs.executors import EXECUTORS
 from comp.jobs.plan import PlannedRun, load_configs, plan_jobs, prepare_run, shared_identity
-from comp.jobs.slots import cpu_count, make_slots
+from comp.jobs.slots import Slot, cpu_count, make_slots
 from comp.jobs.watch import Watch
-from comp.metrics.scores import METRICS
+from comp.metrics.scores import find_metric
 from comp.plots.cv_report import render_cv_lines
 from comp.registry import lookup, unknown
 from comp.reports import write_cv_report
+from comp.train.job import FoldJob
 
 
 def run(
@@ -49,7 +53,7 @@ def run(
     truth = open_caches(workspace, competition, records, loaded)
     table = ensure_folds(workspace, competition, records, truth)
     folds = sorted({int(f) for f in table.fold if f >= 0})
-    slots, computes = decide_where(loaded, device, n_slots)
+    slots, computes = decide_where(workspace, loaded, device, n_slots)
     shared = shared_identity(competition, table.hash, truth.content_hash)
     runs = [PlannedRun(n, config, computes[n], shared) for n, config in loaded.items()]
     for planned in runs:
@@ -62,6 +66,7 @@ def run(
         todo, done = plan_jobs(
             workspace, competition, runs, folds, [r.image_id for r in records.test]
         )
+        check_device(todo, slots)
         if done:
             print(f"{len(done)} of {len(done) + len(todo)} folds are done and skipped")
         started = time.monotonic()
@@ -91,6 +96,25 @@ def run(
     return reports
 
 
+def check_competition(competition: Competition) -> list[str]:
+    """Names and combinations of the competition file that only a later command would stumble over."""
+    problems: list[str] = []
+    try:
+        find_metric(competition.metric_name)
+    except ConfigError as error:
+        problems += [f"metric: {problem}" for problem in error.problems]
+    if competition.folds.scheme not in FOLD_SCHEMES:
+        problems.append(
+            f"folds.scheme: {unknown(competition.folds.scheme, FOLD_SCHEMES, 'fold scheme')}"
+        )
+    if competition.data.test is not None:
+        try:
+            check_layout(competition.submission, competition.n_classes)
+        except ConfigError as error:
+            problems += error.problems
+    return [f"competition {competition.name}: {problem}" for problem in problems]
+
+
 def check_names(
     configs: dict[str, ModelConfig], competition: Competition, workspace: Workspace
 ) -> None:
@@ -99,11 +123,7 @@ def check_names(
     from comp.data.samples import train_recipe
     from comp.models.check import check_model
 
-    problems = []
-    if competition.metric_name not in METRICS:
-        problems.append(
-            f"competition {competition.name}: metric: {unknown(competition.metric_name, METRICS, 'metric')}"
-        )
+    problems = check_competition(competition)
     for name, config in configs.items():
         found = check_model(
             config,
@@ -116,6 +136,8 @@ def check_names(
         found += check_augment(
             config.augment, config.train.size, competition.data.channels, planes=planes
         )
+        if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            found.append('train.tensorboard: needs tensorboard: pip install "comp[tb]", or false')
         problems += [f"{name}: {problem}" for problem in found]
     if problems:
         raise ConfigError(problems)
@@ -158,17 +180,42 @@ def open_caches(
 
 
 def decide_where(
-    configs: dict[str, ModelConfig], device: str, n_slots: int | None
-) -> tuple[list[Any], dict[str, dict[str, Any]]]:
-    """The slots, and for each config the one way in which all its folds are computed."""
+    workspace: Workspace, configs: dict[str, ModelConfig], device: str, n_slots: int | None
+) -> tuple[list[Slot], dict[str, dict[str, Any]]]:
+    """The slots, and for each config the one way in which all its folds are computed.
+
+    A run that was begun keeps its way: it is decided once.
+    """
     from comp.models.compute import decide_compute, gpu_count
 
     slots = make_slots(device, gpu_count(), cpu_count(), n_slots)
     device_type = slots[0].device.partition(":")[0]
-    computes = {
-        name: decide_compute(config, device_type).as_dict() for name, config in configs.items()
-    }
+    computes = {}
+    for name, config in configs.items():
+        said = begun(workspace, name)
+        if said is not None and said.get("config") == resolved(config):
+            computes[name] = said["compute"]
+        else:
+            computes[name] = decide_compute(config, device_type).as_dict()
     return slots, computes
+
+
+def begun(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """config.json of a run that was begun, or None."""
+    path = workspace.run(name) / "config.json"
+    return read_json(path) if path.is_file() else None
+
+
+def check_device(todo: Sequence[FoldJob], slots: Sequence[Slot]) -> None:
+    """Refuse to go on with a run on another kind of device than it was begun on."""
+    here = slots[0].device.partition(":")[0]
+    for job in todo:
+        there = job.compute["device_type"]
+        if there != here:
+            raise RunMismatchError(
+                f"run {job.run!r} was begun on {there} and has folds to do; here is {here}: "
+                f"use --device {there}, or --name for a new run"
+            )
 
 
 def check_model_builds(planned: PlannedRun, competition: Competition) -> None:

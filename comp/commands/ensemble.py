@@ -1,6 +1,6 @@
 """`comp ensemble`: blend the out-of-fold predictions of runs, judge the blend honestly, write its recipe.
 
-Members must share task, classes, folds and images; a difference is named and refused.
+Members must share task, data, folds and images; a difference is named and refused.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from comp.blending.blend import Source, common_full, to_grid
+from comp.blending.blend import Source, blend_counts, common_full, to_grid
 from comp.blending.choice import Choice, choose
-from comp.blending.crossfit import CrossFit, cross_fit, make_parts
+from comp.blending.crossfit import CrossFit, Fit, cross_fit, make_parts
 from comp.blending.recipe import Member, Recipe, file_hashes, write_recipe
 from comp.blending.search import METHODS
 from comp.blending.summary import describe_parts, make_scores, say_limits
 from comp.config import Competition, data_root
 from comp.data.cache import Cache, open_cache
 from comp.data.cache import Recipe as Reading
-from comp.data.fold_table import FoldTable, read_folds
+from comp.data.fold_table import HELD_OUT, FoldTable, read_folds
 from comp.data.intake import find_records
 from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageError, some
-from comp.files import Workspace, commit, digest, lock, sha256
+from comp.files import Workspace, commit, digest, lock
 from comp.metrics.scores import find_metric, score_counts
 from comp.plots.ensemble_tables import render_ensemble, render_ensemble_lines
 from comp.registry import unknown
-from comp.store import Probs, Run, list_runs, read_run
+from comp.store import Probs, Run
+from comp.store.members import check_alike, select_runs, verify
 
 
 @dataclass(frozen=True)
 class Column:
-    """One member in one of its stored views; `probs` holds the fold of each of its images."""
+    """One member in one of its stored views; `probs` holds, for the fold of an image, its probabilities."""
 
     run: Run
     views: str
@@ -88,7 +89,9 @@ def run(
     result = cross_fit(source, by_member, parts, metric.name, method)
     choice = choose(result, metric.name, names, groups)
     name = name or default_name(runs, names, method)
-    recipe = make_recipe(name, competition, columns, result, choice, table)
+    heldout, more = score_heldout(competition, columns, choice.fit, table, truth)
+    notes += more
+    recipe = make_recipe(name, competition, columns, result, choice, table, heldout)
     plain = recipe.to_json()
     folder = workspace.ensemble(name)
     with lock(folder / ".lock", wait_seconds=5):
@@ -101,65 +104,6 @@ def run(
         f"report: {workspace.relative(folder / 'report.md')} ({time.monotonic() - started:.1f} s)"
     )
     return {**plain, **plain["scores"]}
-
-
-def select_runs(workspace: Workspace, members: Sequence[str] | None) -> tuple[list[Run], list[str]]:
-    """The runs to blend, by name, and what was left out."""
-    if members:
-        repeated = sorted({m for m in members if list(members).count(m) > 1})
-        if repeated:
-            raise UsageError(
-                f"members are named twice: {some(repeated)}; a weight is fitted anyway"
-            )
-        runs = [read_run(workspace, member) for member in sorted(members)]
-        if unready := [r for r in runs if not r.complete]:
-            raise RunMismatchError(
-                f"{len(unready)} members are incomplete: {some(map(say_folds, unready))}; "
-                "finish them with `comp cv`, or leave them out"
-            )
-        return runs, []
-    found = list_runs(workspace)
-    runs = [r for r in found if r.complete]
-    left_out = [say_folds(r) for r in found if not r.complete]
-    if not runs:
-        there = f"incomplete: {some(left_out)}" if left_out else "there is none"
-        raise UsageError(
-            f"no complete run in {workspace.relative(workspace.runs)} ({there}); run `comp cv` first"
-        )
-    return runs, [f"left out, incomplete: {', '.join(left_out)}"] if left_out else []
-
-
-def say_folds(run: Run) -> str:
-    """``unet (folds 0, 1 of 5)``."""
-    total = "?" if run.cv is None else run.cv["n_folds"]
-    done = ", ".join(map(str, sorted(run.folds))) or "none"
-    return f"{run.name} (folds done: {done} of {total})"
-
-
-def check_alike(runs: Sequence[Run], competition: Competition) -> None:
-    """Refuse runs that differ from the competition or from each other."""
-    expected = {"task": competition.task, "classes": list(competition.classes)}
-    first = runs[0]
-    for one in runs:
-        for fold, result in one.folds.items():
-            for key, value in expected.items():
-                if result[key] != value:
-                    raise RunMismatchError(
-                        f"run {one.name!r}, fold {fold}: {key} is {result[key]!r}, the competition "
-                        f"{competition.name!r} says {value!r}; leave the run out, or train it again"
-                    )
-        if sorted(one.folds) != sorted(first.folds):
-            raise RunMismatchError(
-                f"runs {first.name!r} and {one.name!r} have other folds: "
-                f"{sorted(first.folds)} and {sorted(one.folds)}; name members that share them"
-            )
-        hashes = {result["folds_hash"] for result in (*first.folds.values(), *one.folds.values())}
-        if len(hashes) > 1:
-            raise RunMismatchError(
-                f"runs {first.name!r} and {one.name!r} were trained on other folds (hashes "
-                f"{' and '.join(sorted(hashes))}), so their predictions leak into each other; "
-                "name members that share them with --member, or train again"
-            )
 
 
 def check_folds(workspace: Workspace, runs: Sequence[Run], table: FoldTable) -> None:
@@ -193,19 +137,6 @@ def open_columns(
                 verify(one, fold, result, f"oof.{v}")
             columns.append(Column(one, v, {fold: one.oof(fold, v) for fold in one.folds}))
     return columns, by_member
-
-
-def verify(run: Run, fold: int, result: dict[str, Any], stem: str) -> None:
-    """Compare stored probabilities with the hashes in result.json: a flipped bit would read silently."""
-    for name in (f"{stem}.npy", f"{stem}.csv"):
-        path = run.dir / f"fold{fold}" / name
-        said = result["files"].get(name)
-        got = sha256(path) if path.is_file() else "missing"
-        if said is None or got != said["sha256"]:
-            raise RunMismatchError(
-                f"{path}: expected sha256 {said['sha256'][:12] if said else 'in result.json'}, got "
-                f"{got[:12]}; delete {path.with_name('result.json')} and run `comp cv` again"
-            )
 
 
 def check_images(columns: Sequence[Column], table: FoldTable) -> list[str]:
@@ -259,6 +190,36 @@ def make_source(
     )
 
 
+def score_heldout(
+    competition: Competition, columns: Sequence[Column], fit: Fit, table: FoldTable, truth: Cache
+) -> tuple[dict[str, float | int] | None, list[str]]:
+    """Score the chosen blend, once, on the images of fold -2, every fold's model in it as for test images.
+
+    Returns:
+        {metric: value, "n_images": n}, or None where there is nothing to score; notes that say why.
+    """
+    if HELD_OUT not in table.fold:
+        return None, []
+    taken, weights, lacking = [], [], []
+    for column, weight in zip(columns, fit.weights, strict=True):
+        for fold, result in column.run.folds.items() if weight else ():
+            stem = f"heldout.{column.views}"
+            if f"{stem}.npy" not in result["files"]:
+                lacking.append(f"{column.name}, fold {fold}")
+                continue
+            verify(column.run, fold, result, stem)
+            probs = column.run.heldout(fold, column.views)
+            taken.append(Column(column.run, column.views, {HELD_OUT: probs}))
+            weights.append(weight)
+    if lacking:
+        return None, [f"No final score: held-out images were not predicted by {some(lacking)}."]
+    ids = check_images(taken, table)
+    source = make_source(competition, taken, ids, table, truth)
+    counts = blend_counts(source, range(len(ids)), weights, fit.thresholds, fit.min_area_px)
+    metric = competition.metric_name
+    return {metric: score_counts(metric, counts), "n_images": len(ids)}, []
+
+
 def make_recipe(
     name: str,
     competition: Competition,
@@ -266,11 +227,12 @@ def make_recipe(
     result: CrossFit,
     choice: Choice,
     table: FoldTable,
+    heldout: dict[str, float | int] | None,
 ) -> Recipe:
     """Put the choice and its scores into a recipe."""
     metric = find_metric(competition.metric_name)
     owners = [column.run.name for column in columns]
-    scores = make_scores(result, choice, metric.name, owners, competition.classes)
+    scores = make_scores(result, choice, metric.name, owners, competition.classes, heldout)
     fit = choice.fit
     return Recipe(
         name=name,

@@ -17,7 +17,9 @@ IGNORE = 255  # label value that marks "score nothing here" in every decoded mas
 class Section(BaseModel):
     """A frozen part of a config that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class Pairs(Section):
@@ -106,7 +108,7 @@ class Folds(Section):
         description="kfold, stratified, group, stratified_group, predefined, heldout, split",
     )
     n_splits: Annotated[StrictInt, Field(ge=1)] = 5
-    seed: StrictInt = 0
+    seed: Annotated[StrictInt, Field(ge=0, le=2**32 - 1)] = 0
     group: str | None = Field(
         None, description="column of data.meta; images of one group share a fold"
     )

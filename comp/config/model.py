@@ -19,7 +19,9 @@ PositiveInt = Annotated[StrictInt, Field(ge=1)]
 class OpenSection(BaseModel):
     """A frozen section whose further keys are keyword arguments of the thing it names."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -141,13 +143,22 @@ class Predict(Section):
 
     weights: Literal["best_metric", "best_loss", "last"] = "best_metric"
     tta: tuple[str, ...] = Field(
-        ("none",), description="views to store, each apart: none, hflip, flips, d4"
+        ("none",), min_length=1, description="views to store, each apart: none, hflip, flips, d4"
     )
     scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (1.0,), description="zooms merged into every view set other than none"
+        (1.0,), min_length=1, description="zooms merged into every view set other than none"
     )
-    batch_size: PositiveInt | None = Field(None, description="default: train.batch_size")
+    batch_size: PositiveInt | None = Field(
+        None, description="images at once, at train.size; default: 4 * train.batch_size"
+    )
     store: Literal["uint8", "uint16"] = "uint8"
+
+    @field_validator("tta")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"each set of views is stored once, got {list(value)}")
+        return value
 
 
 class ModelConfig(Section):

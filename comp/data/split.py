@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from comp.config import Competition, data_root
+from comp.config import Competition, Folds, data_root
 from comp.data.cache import Cache
 from comp.data.fold_table import (
     ALWAYS_TRAIN,
@@ -138,19 +138,53 @@ def ensure_folds(
         cache: of `records.train`, for coverage and duplicates.
     """
     path = workspace.relative(workspace.folds_csv)
+    root = data_root(workspace, competition)
     if workspace.folds_csv.is_file():
         table = read_folds(workspace, records)
-        wanted = competition.folds
-        if (table.scheme, table.seed) != (wanted.scheme, wanted.seed):
+        check_groups(competition, records, cache.stats, table, root, path)
+        made, now = describe(table), describe(competition.folds)
+        if table.scheme in ONE_FOLD and competition.folds.scheme in ONE_FOLD:
+            made, now = made.partition(", n_splits")[0], now.partition(", n_splits")[0]
+        if made != now:
             say(
-                f"folds: {path} was made by scheme {table.scheme}, seed {table.seed}; the competition now "
-                f"says {wanted.scheme}, seed {wanted.seed}. The file counts; `comp folds --force` replaces it"
+                f"folds: {path} was made by {made}; the competition now says {now}. "
+                "The file counts; `comp folds --force` replaces it"
             )
         return table
-    root = data_root(workspace, competition)
     table = write_folds(workspace, make_folds(competition, records.train, cache.stats, root))
     kind = f"scheme {table.scheme}, seed {table.seed}"
     say(f"folds: made {path}: {table.n_splits} fold(s) of {len(table.ids)} images, {kind}")
     for note in table.notes:
         say(f"folds: {note}")
     return table
+
+
+def describe(folds: Folds | FoldTable) -> str:
+    """``scheme stratified, seed 0, n_splits 5``."""
+    return f"scheme {folds.scheme}, seed {folds.seed}, n_splits {folds.n_splits}"
+
+
+def check_groups(
+    competition: Competition,
+    records: Records,
+    stats: ImageStats,
+    table: FoldTable,
+    root: Path,
+    path: str,
+) -> None:
+    """Refuse a folds file across which a group of today's competition file, or a duplicate, leaks.
+
+    Raises:
+        FoldsError: naming the group.
+    """
+    groups, _ = _groups(competition, records.train, stats, root)
+    folds_of: dict[str, set[int]] = {}
+    for group, fold in zip(groups, table.fold, strict=True):
+        if group:
+            folds_of.setdefault(group, set()).add(fold)
+    crossing = sorted(group for group, folds in folds_of.items() if len(folds) > 1)
+    if crossing:
+        raise FoldsError(
+            f"{path}: {len(crossing)} groups cross folds: {some(crossing)}; "
+            "make the folds again with `comp folds --force`, and train again"
+        )

@@ -70,12 +70,17 @@ def run_local(
                         if not worker.process.is_alive():
                             workers[n] = worker = start_worker(worker.slot)
                         worker.job = waiting.pop(0)
-                        worker.connection.send(jobs[worker.job])
                         on_event(jobs[worker.job], {"type": "start", "device": worker.slot.device})
+                        with contextlib.suppress(OSError):  # died just now: `listen` will see it
+                            worker.connection.send(jobs[worker.job])
                 listen(workers, jobs, ends, on_event)
         finally:
-            for worker in workers:
-                end_worker(worker)
+            with deaf_to_signals():  # a second Ctrl-C must not leave workers behind
+                for worker in workers:
+                    if worker.job is not None:
+                        worker.process.terminate()
+                for worker in workers:
+                    end_worker(worker)
     return [end for end in ends if end is not None]
 
 
@@ -150,6 +155,21 @@ def stop_signals() -> Iterator[None]:
     try:
         kept = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deaf_to_signals() -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM while the block runs (main thread only)."""
+    try:
+        kept = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
         yield
         return
     try:

@@ -14,8 +14,28 @@ NUMBERS = (
         "fitted on the other parts, scored on each part: the number to believe",
     ),
     ("as_fitted", "as fitted", "fitted and scored on the same images: flatters"),
-    ("uniform", "uniform", "equal weights, threshold 0.5, nothing fitted"),
-    ("best_single", "best single", "one member alone at threshold 0.5"),
+    (
+        "uniform",
+        "uniform",
+        "equal weights, threshold 0.5; views chosen on the other parts",
+    ),
+    (
+        "best_single",
+        "best single",
+        "one member alone at threshold 0.5, chosen on the other parts",
+    ),
+)
+FLATTERED = (
+    (
+        "uniform_as_fitted",
+        "uniform, as fitted",
+        "views chosen on the images they are scored on",
+    ),
+    (
+        "best_single_as_fitted",
+        "best single, as fitted",
+        "chosen on the images it is scored on",
+    ),
 )
 
 
@@ -24,6 +44,7 @@ def render_ensemble_lines(recipe: Mapping[str, Any]) -> str:
     scores = recipe["scores"]
     shares = {m["run"]: share(m["weight"], recipe["members"]) for m in recipe["members"]}
     rows = [[label, scores[key], ""] for key, label, _ in NUMBERS]
+    rows += [[label, value, ""] for label, value, _ in _heldout(recipe)]
     rows += [
         [f"  {run}", score, shares.get(run, "0 %")] for run, score in scores["singles"].items()
     ]
@@ -50,7 +71,8 @@ def render_ensemble(
     """
     scores = recipe["scores"]
     metric = recipe["metric"]
-    numbers = [[label, scores[key], says] for key, label, says in NUMBERS]
+    numbers = [[label, scores[key], says] for key, label, says in NUMBERS + FLATTERED]
+    numbers += _heldout(recipe)
     gains = [[k, signed(v[0]), v[1]] for k, v in scores["errors"].items()]
     blocks = [
         f"# Ensemble {recipe['name']}",
@@ -70,6 +92,15 @@ def render_ensemble(
     if notes:
         blocks += ["## Notes", "\n".join(f"- {cell(note)}" for note in notes)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _heldout(recipe: Mapping[str, Any]) -> list[list[Any]]:
+    """The final score as a row of the numbers; nothing where no image was held out for it."""
+    found = recipe["scores"]["heldout"]
+    if found is None:
+        return []
+    says = f"what is used, on {found['n_images']} images that nothing was trained or chosen on"
+    return [["held out", found[recipe["metric"]], f"{says}: the final score"]]
 
 
 def _members(recipe: Mapping[str, Any]) -> str:

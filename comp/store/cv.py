@@ -10,8 +10,7 @@ import numpy as np
 
 from comp.config import Competition
 from comp.files import write_json
-from comp.metrics.scores import METRICS, per_class, score_counts
-from comp.registry import lookup
+from comp.metrics.scores import find_metric, per_class, score_counts
 from comp.store.runs import Run, read_counts
 
 
@@ -27,7 +26,7 @@ def summarise(
     Returns:
         per fold scores, mean and std (ddof 1) over folds, pooled OOF scores over all images, per class.
     """
-    metric = lookup(METRICS, competition.metric_name, "metric")
+    metric = find_metric(competition.metric_name)
     names = [metric.name, *(m for m in metrics if m != metric.name)]
     done = [run.folds[k] for k in folds if k in run.folds]
     rows, all_counts = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Sequence
@@ -36,11 +37,14 @@ class ProbsWriter:
         self.npy, self.index = probs_files(stem)
         self.rows: list[tuple[str, int, int, int, int]] = []
         self.size = 0
+        for stale in self.npy.parent.glob(f".{self.npy.name}.*.tmp"):  # of a killed attempt
+            stale.unlink(missing_ok=True)
         self.made = temporary_or_disk_error(self.npy)
         try:
             self.file = open(self.made, "wb")  # noqa: SIM115 - closed by commit or abandon
             self.file.write(b"\0" * 128)  # the npy header, rewritten when the length is known
         except OSError as error:
+            self.made.unlink(missing_ok=True)
             raise disk_error(self.npy, 0, error) from error
 
     def append(self, image_id: str, q: np.ndarray) -> None:
@@ -78,9 +82,17 @@ class ProbsWriter:
         return [self.npy, self.index]
 
     def abandon(self) -> None:
-        """Drop what was written."""
-        self.file.close()
+        """Drop what was written; on a full disk closing fails too, and the space must be given back."""
+        with contextlib.suppress(OSError):
+            self.file.close()
         self.made.unlink(missing_ok=True)
+
+    def __enter__(self) -> ProbsWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self.abandon()
 
 
 class Probs:

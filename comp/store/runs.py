@@ -5,6 +5,7 @@ A fold is done when its `result.json`, written last, names every file with its s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from comp.store.probs import Probs, read_csv, write_csv
 
 RESULT = "result.json"
 COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
+SHARED = ("competition", "data")  # blocks of config.json that members of an ensemble agree on
 
 
 def write_counts(
@@ -48,9 +50,18 @@ def describe_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, An
     }
 
 
+def without_nan(value: Any) -> Any:
+    """`value` with None for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_result(folder: Path, result: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Commit `result.json`: the statement that the fold is done."""
-    whole = {**result, "files": describe_files(folder, names)}
+    whole = {**without_nan(dict(result)), "files": describe_files(folder, names)}
     write_json(folder / RESULT, whole)
     return whole
 
@@ -87,6 +98,8 @@ class Run:
 
     Attributes:
         config: the resolved model config.
+        shared: the blocks `competition` (task, classes, ...) and `data` (channels, mask rule, hash of the
+            decoded content) of config.json; {} where it has none.
         folds: fold number -> result, for the folds that are done.
         cv: cv.json, or None while incomplete.
     """
@@ -97,6 +110,7 @@ class Run:
     config_hash: str
     folds: dict[int, dict[str, Any]] = field(default_factory=dict)
     cv: dict[str, Any] | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -110,6 +124,10 @@ class Run:
     def oof(self, fold: int, views: str) -> Probs:
         """Out-of-fold probabilities of one fold."""
         return Probs(self.dir / f"fold{fold}" / f"oof.{views}.npy")
+
+    def heldout(self, fold: int, views: str) -> Probs:
+        """One fold's model on the images held out for one final score (fold -2)."""
+        return Probs(self.dir / f"fold{fold}" / f"heldout.{views}.npy")
 
     def test(self, fold: int, views: str) -> Probs:
         """Test probabilities of one fold's model."""
@@ -147,7 +165,8 @@ def read_run(workspace: Workspace, name: str, forgive: bool = False) -> Run:
             folds[int(number)] = result
     cv_path = folder / "cv.json"
     cv = read_json(cv_path) if cv_path.is_file() else None
-    return Run(name, folder, said["config"], said["config_hash"], folds, cv)
+    shared = {key: said[key] for key in SHARED if key in said}
+    return Run(name, folder, said["config"], said["config_hash"], folds, cv, shared)
 
 
 def list_runs(workspace: Workspace) -> list[Run]:

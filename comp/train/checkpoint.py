@@ -52,6 +52,8 @@ def read_checkpoint(folder: Path, say: Callable[[str], None]) -> dict[str, Any] 
         pt, _ = _paths(folder, generation)
         data = pt.read_bytes() if pt.is_file() else b""
         if hashlib.sha256(data).hexdigest() != note["sha256"]:
+            # Without its note it is the older one, so that the next write goes over it.
+            _paths(folder, generation)[1].unlink(missing_ok=True)
             say(f"checkpoint of epoch {epoch} ({pt.name}) is corrupt (sha256), passed over")
             continue
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -59,4 +59,6 @@ class FoldJob:
             import cv2
 
             cv2.setNumThreads(1)  # its own pool would fight with the neighbouring slots
+        if device != "cpu":
+            torch.cuda.set_device(device)
         return train_fold(self, torch.device(device), emit)

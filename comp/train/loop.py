@@ -18,16 +18,22 @@ from comp.data.augment import build_augment
 from comp.data.cache import Recipe, open_cache
 from comp.data.fold_table import FoldTable, read_folds
 from comp.data.intake import Records, find_records
-from comp.data.samples import TrainSamples, derive, scale_image, train_loader, train_recipe
+from comp.data.samples import (
+    TrainLoader,
+    TrainSamples,
+    derive,
+    scale_image,
+    train_loader,
+    train_recipe,
+)
 from comp.errors import CompError, FoldsError, RunMismatchError, some
-from comp.metrics.scores import METRICS
+from comp.metrics.scores import find_metric
 from comp.models.build import build_model, n_parameters
 from comp.models.compute import Compute
 from comp.models.losses import Target, WeightedLoss, build_loss, make_target
 from comp.models.optim import build_optimizer
 from comp.models.schedule import Schedule, build_schedule
 from comp.models.segmenter import Segmenter
-from comp.registry import lookup
 from comp.store import read_result
 from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
 from comp.train.job import Emit, FoldJob
@@ -157,25 +163,19 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     )
     loader = train_loader(samples, config.train, device)
     loop = make_loop(job, eyes, len(loader))
-    epochs = config.train.epochs
     state = read_checkpoint(job.folder, lambda text: emit({"type": "note", "text": text}))
     if state is not None:
         loop.load(state)
-        emit({"type": "note", "text": f"resuming from epoch {len(loop.history)} of {epochs}"})
-
-    started = written = time.monotonic()
-    before = loop.seconds
-    for epoch in range(len(loop.history), epochs):
-        if stops_early(loop):
-            break
-        row = run_epoch(loop, loader, epoch, val_indices)
-        loop.history.append(row)
-        loop.seconds = before + time.monotonic() - started
-        emit({"type": "epoch", "epoch": epoch + 1, "epochs": epochs, **row})
-        if time.monotonic() - written >= CHECKPOINT_SECONDS:
-            write_checkpoint(job.folder, loop.state(), epoch + 1)
-            written = time.monotonic()
-    loop.seconds = before + time.monotonic() - started
+        emit(
+            {
+                "type": "note",
+                "text": f"resuming from epoch {len(loop.history)} of {config.train.epochs}",
+            }
+        )
+    try:
+        train_epochs(loop, loader, val_indices, emit)
+    finally:
+        loader.close()
     emit({"type": "predict"})
     result = write_outputs(
         job,
@@ -199,6 +199,23 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     )
     remove_checkpoints(job.folder)
     return result
+
+
+def train_epochs(loop: Loop, loader: TrainLoader, val_indices: list[int], emit: Emit) -> None:
+    """Train from the epoch reached to the last one, or until it stops early; write checkpoints."""
+    epochs = loop.job.config.train.epochs
+    started = written = time.monotonic()
+    before = loop.seconds
+    for epoch in range(len(loop.history), epochs):
+        if stops_early(loop):
+            break
+        row = run_epoch(loop, loader, epoch, val_indices)
+        loop.history.append(row)
+        loop.seconds = before + time.monotonic() - started
+        emit({"type": "epoch", "epoch": epoch + 1, "epochs": epochs, **row})
+        if time.monotonic() - written >= CHECKPOINT_SECONDS:
+            write_checkpoint(loop.job.folder, loop.state(), epoch + 1)
+            written = time.monotonic()
 
 
 def read_data(job: FoldJob) -> tuple[Records, FoldTable]:
@@ -241,7 +258,7 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
     segmenter = make_network(job, eyes)
     optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
     steps = math.ceil(batches / config.train.accumulate)
-    metric = lookup(METRICS, competition.metric_name, "metric")
+    metric = find_metric(competition.metric_name)
     return Loop(
         job,
         segmenter,
@@ -261,7 +278,9 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
     )
 
 
-def run_epoch(loop: Loop, loader: Any, epoch: int, val_indices: list[int]) -> dict[str, Any]:
+def run_epoch(
+    loop: Loop, loader: TrainLoader, epoch: int, val_indices: list[int]
+) -> dict[str, Any]:
     """Train one epoch, validate when due, keep the best weights, and return the history row."""
     train = loop.job.config.train
     torch.manual_seed(derive(train.seed, "epoch", epoch))
@@ -284,7 +303,7 @@ def run_epoch(loop: Loop, loader: Any, epoch: int, val_indices: list[int]) -> di
     return row
 
 
-def train_epoch(loop: Loop, loader: Any, epoch: int) -> dict[str, Any]:
+def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
     """One pass over the training samples.
 
     Returns:
@@ -342,10 +361,12 @@ def check_finite(
 ) -> None:
     """Stop a job whose loss is no longer a number."""
     if not bool(torch.isfinite(total)):
-        ids = some([loop.eyes.seen.ids[n] for n in numbers])
+        ids = ""
+        if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
+            ids = f" (images {some([loop.eyes.seen.ids[n] for n in numbers])})"
         raise CompError(
-            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1} "
-            f"(images {ids}): lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
+            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
+            f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -133,6 +134,7 @@ def write_tensorboard(folder: Any, history: list[dict[str, Any]]) -> None:
     """Write the history as TensorBoard event files beside it (not part of the result)."""
     from torch.utils.tensorboard import SummaryWriter
 
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # a second curve of another attempt
     with contextlib.closing(SummaryWriter(str(folder / "tensorboard"))) as writer:  # type: ignore[no-untyped-call]
         for row in history:
             for key, value in row.items():
@@ -158,20 +160,12 @@ def write_oof(
     """
     ids, counts = eyes.truth.ids, {}
     predict = job.config.predict
-    writer = ProbsWriter(job.folder / f"{kind}.{views}", predict.store)
-    for index, probs in predict_images(
-        segmenter,
-        eyes.seen,
-        val_indices,
-        job.config.train,
-        predict,
-        views,
-        eyes.compute,
-        eyes.device,
-    ):
-        writer.append(ids[index], quantise(probs, predict.store))
-        counts[index] = count_probs(probs, index, eyes)
-    files = writer.commit()
+    looks = job.config.train, predict, views, eyes.compute, eyes.device
+    with ProbsWriter(job.folder / f"{kind}.{views}", predict.store) as writer:
+        for index, probs in predict_images(segmenter, eyes.seen, val_indices, *looks):
+            writer.append(ids[index], quantise(probs, predict.store))
+            counts[index] = count_probs(probs, index, eyes)
+        files = writer.commit()
     stacked = np.stack([counts[i] for i in val_indices])
     table = job.folder / f"{kind}.{views}.counts.csv"
     write_counts(table, [ids[i] for i in val_indices], stacked, job.competition.classes)
@@ -185,17 +179,9 @@ def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records)
     cache: Cache = open_cache(job.workspace.cache, job.competition, records.test, recipe)
     names: list[str] = []
     for views in config.predict.tta:
-        writer = ProbsWriter(job.folder / f"test.{views}", config.predict.store)
-        for index, probs in predict_images(
-            segmenter,
-            cache,
-            range(len(cache.ids)),
-            config.train,
-            config.predict,
-            views,
-            eyes.compute,
-            eyes.device,
-        ):
-            writer.append(cache.ids[index], quantise(probs, config.predict.store))
-        names += [f.name for f in writer.commit()]
+        looks = config.train, config.predict, views, eyes.compute, eyes.device
+        with ProbsWriter(job.folder / f"test.{views}", config.predict.store) as writer:
+            for index, probs in predict_images(segmenter, cache, range(len(cache.ids)), *looks):
+                writer.append(cache.ids[index], quantise(probs, config.predict.store))
+            names += [f.name for f in writer.commit()]
     return names

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.blending.blend import blend_counts
+from comp.blending.blend import Source, blend_counts
 from comp.blending.choice import Gain, choose
 from comp.blending.crossfit import best_views, cross_fit, make_parts, paired_error
 from comp.blending.summary import describe_parts, make_scores, say_limits
@@ -41,6 +41,8 @@ def test_labels_of_a_part_do_not_reach_its_fit(make_source, task, n_classes):
             turned(source, set(np.flatnonzero(parts == part))), members, parts, METRIC
         )
         assert other.part_fits[part] == honest.part_fits[part]
+        assert other.part_uniforms[part] == honest.part_uniforms[part]
+        assert other.part_singles[part] == honest.part_singles[part]
     assert any(other.part_fits[p] != honest.part_fits[p] for p in (0, 1)) or other.fit != honest.fit
 
 
@@ -54,10 +56,63 @@ def test_counts_follow_from_the_fits(make_source):
         counts = blend_counts(source, held, fit.weights, fit.thresholds, fit.min_area_px)
         assert (result.cross_fitted[held] == counts).all()
     uniform = blend_counts(source, range(8), (1, 1, 1), (0.5,))
-    assert (result.uniform == uniform).all()
+    assert (result.uniform == uniform).all() and (result.uniform_as_fitted == uniform).all()
+    for part, fit in result.part_singles.items():
+        held = parts == part
+        assert (result.single[held] == result.singles[fit.columns[0]][held]).all()
     assert score_counts(METRIC, result.as_fitted) >= score_counts(METRIC, uniform)
     alone = [score_counts(METRIC, counts) for counts in result.singles]
     assert result.single_fit.columns == (int(np.argmax(alone)),)
+    assert (result.single_as_fitted == result.singles[int(np.argmax(alone))]).all()
+
+
+def right_on(*images_of_columns):
+    """Each column is the truth on its own images and the opposite on the others."""
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:, :4] = 1
+
+    def planes(image, column):
+        right = image in images_of_columns[column]
+        return (255 * (truth if right else 1 - truth))[None].astype(np.uint8)
+
+    return Source("binary", 1, 255, 4, len(images_of_columns), planes, lambda image: truth)
+
+
+def test_the_best_single_is_chosen_without_the_part_it_is_scored_on():
+    result = cross_fit(right_on({0, 1}, {2, 3}), [[0], [1]], np.array([0, 0, 1, 1]), METRIC)
+    assert {part: fit.columns for part, fit in result.part_singles.items()} == {0: (1,), 1: (0,)}
+    assert score_counts(METRIC, result.single) == 0
+    assert score_counts(METRIC, result.single_as_fitted) == 0.5
+    assert result.single_fit.columns == (0,)
+    notes = " ".join(say_limits(result, [[0], [1]], ["a", "b"]))
+    assert "best single is a, but without each part in turn it is b, a" in notes
+
+
+def test_views_of_uniform_are_chosen_without_the_part_they_are_scored_on():
+    source = right_on({0, 1}, {2, 3}, set())
+    members = [[0, 1], [2]]
+    result = cross_fit(source, members, np.array([0, 0, 1, 1]), METRIC)
+    assert result.uniform_fit.columns == (0, 2)
+    assert {p: f.columns for p, f in result.part_uniforms.items()} == {0: (1, 2), 1: (0, 2)}
+    swapped = np.concatenate(
+        [
+            blend_counts(source, [0, 1], (0, 1, 1), (0.5,)),
+            blend_counts(source, [2, 3], (1, 0, 1), (0.5,)),
+        ]
+    )
+    assert (result.uniform == swapped).all()
+    assert not (result.uniform == result.uniform_as_fitted).all()
+
+
+def test_what_is_used_is_scored_on_parts_it_was_not_chosen_on():
+    result = cross_fit(right_on({0, 1}, {2, 3}), [[0, 1]], np.array([0, 0, 1, 1]), METRIC)
+    choice = choose(result, METRIC, ["a", "b"])
+    scores = make_scores(result, choice, METRIC, ["m", "m"], ["roof"])
+    assert choice.kind == "single" and choice.fit == result.single_fit
+    assert scores.used == scores.best_single == scores.uniform == 0
+    assert scores.best_single_as_fitted == scores.uniform_as_fitted == 0.5
+    assert scores.per_class == {"roof": 0}
+    assert scores.heldout is None
 
 
 def test_views_are_chosen_within_the_fit(make_source):
@@ -75,7 +130,8 @@ def test_without_clean_up_nothing_is_removed(make_source):
 def test_one_part_has_no_cross_fitted_number(make_source):
     source = make_source(n_images=3)
     result = cross_fit(source, [[0], [1], [2]], np.zeros(3, int), METRIC)
-    assert result.cross_fitted is None and result.part_fits == {}
+    assert result.cross_fitted is None and result.part_fits == result.part_singles == {}
+    assert (result.single == result.single_as_fitted).all()
     choice = choose(result, METRIC, ["a", "b", "c"])
     assert choice.kind in ("uniform", "single")
     assert "nothing could be held out" in choice.reason
@@ -153,12 +209,11 @@ def with_scores(make_source, cross, uniform, single, n=40):
         tp = np.clip(int(1000 * score) + extra, 0, 1000)
         return np.stack([tp, 1000 - tp, 0 * tp, 0 * tp], axis=-1)[:, None, :].astype(np.int64)
 
-    singles = np.stack([counts(single, noise[2])] * 3)
     return replace(
         result,
         cross_fitted=counts(cross, noise[0]),
         uniform=counts(uniform, noise[1]),
-        singles=singles,
+        single=counts(single, noise[2]),
         single_fit=replace(result.single_fit, columns=(0,)),
     )
 

@@ -25,7 +25,14 @@ def recipe():
         "a", "h", "d4", 600, {"fold0/oof.d4.npy": "1" * 64}, {"fold0/test.d4.npy": "2" * 64}, 0.7
     )
     scores = Scores(
-        0.8, 0.79, 0.78, 0.7, 0.79, {"a": 0.7, "b": None}, {"fitted over uniform": (0.01, None)}
+        0.8,
+        0.79,
+        0.78,
+        0.7,
+        0.79,
+        {"a": 0.7, "b": None},
+        {"fitted over uniform": (0.01, None)},
+        heldout={"iou_image_mean": 0.77, "n_images": 3},
     )
     return Recipe(
         name="e",

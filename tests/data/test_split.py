@@ -326,8 +326,9 @@ def test_ensure_folds_makes_them_once_and_says_so(make_toy) -> None:
     other = toy.with_folds(n_splits=3, seed=5)
     assert ensure_folds(toy.workspace, other, toy.records, cache, said.append) == table
     assert said[1] == (
-        "folds: folds/toy.csv was made by scheme stratified, seed 0; the competition now says stratified, seed 5. "
-        "The file counts; `comp folds --force` replaces it"
+        "folds: folds/toy.csv was made by scheme stratified, seed 0, n_splits 3; "
+        "the competition now says scheme stratified, seed 5, n_splits 3. The file counts; "
+        "`comp folds --force` replaces it"
     )
     (toy.data / "images" / "t003.png").unlink()
     (toy.data / "masks" / "t003.png").unlink()

@@ -40,6 +40,9 @@ def recipe() -> dict[str, Any]:
             "singles": {"a|b": 0.7, "c": 0.6, "left": 0.1},
             "errors": {"fitted over uniform": (-0.01, None)},
             "per_class": {"roof": 0.8},
+            "uniform_as_fitted": 0.8125,
+            "best_single_as_fitted": 0.75,
+            "heldout": None,
         },
     }
 
@@ -66,6 +69,17 @@ def test_report() -> None:
     for piece in ("# Ensemble e", "It gains.", "-0.0100", "a\\|b", "| left", "fold 1", "- a note"):
         assert piece in text
     assert "Fitted without each part" not in render_ensemble(recipe(), [], [])
+
+
+def test_the_final_score_is_shown_where_there_is_one() -> None:
+    plain = recipe()
+    assert "held out |" not in render_ensemble(plain, [], [])
+    plain["scores"]["heldout"] = {"iou_image_mean": 0.6543, "n_images": 7}
+    text = render_ensemble(plain, [], [])
+    assert "0.6543" in text and "on 7 images that nothing was trained or chosen on" in text
+    assert "best single, as fitted" in text and "0.8125" in text
+    line = next(x for x in render_ensemble_lines(plain).splitlines() if x.startswith("held out"))
+    assert "0.6543" in line
 
 
 def test_small_words() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from comp.config import Competition
 from comp.errors import DataError, RunMismatchError
 from comp.files import Workspace, write_json
+from comp.jobs.plan import shared_identity
 from comp.store import list_runs, read_counts, read_result, read_run, write_counts, write_result
 
 
@@ -56,5 +58,24 @@ def test_runs_are_listed_and_an_unknown_one_is_named(tmp_path: Path) -> None:
     write_json(workspace.run("unet") / "config.json", {"config": {}, "config_hash": "x"})
     run = read_run(workspace, "unet")
     assert list(run.folds) == [0] and not run.complete
+    assert run.shared == {}
     with pytest.raises(DataError, match="there are: unet"):
         read_run(workspace, "unett")
+
+
+def test_a_run_knows_what_it_shares_with_others(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "roofs")
+    pairs = [{"images": "i/{id}.png", "masks": "m/{id}.png"}]
+    competition = Competition.model_validate(
+        {
+            "name": "roofs",
+            "task": "binary",
+            "classes": ["roof"],
+            "data": {"root": "d", "train": pairs},
+        }
+    )
+    shared = shared_identity(competition, "folds", "content")
+    write_json(workspace.run("a") / "config.json", {"config": {}, "config_hash": "x", **shared})
+    found = read_run(workspace, "a").shared
+    assert found == {key: shared[key] for key in ("competition", "data")}
+    assert found["data"]["content"] == "content" and found["competition"]["task"] == "binary"
