@@ -51,6 +51,11 @@ class Model(OpenSection):
         False,
         description="true: always; n: for the first n epochs; its BatchNorm stays in eval mode",
     )
+    freeze_batchnorm: Annotated[StrictInt, Field(ge=0)] | None = Field(
+        None,
+        description="from this epoch on (the first is 0) BatchNorm keeps its statistics and trains as it "
+        "predicts: for sets of pictures so unlike that a batch's statistics are nobody's",
+    )
     normalize: Literal["unit", "imagenet", "encoder", "image"] = Field(
         "imagenet",
         description="of pixels in [0, 1]: none, ImageNet's or the encoder's mean and std, or those of "

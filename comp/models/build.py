@@ -83,6 +83,7 @@ def build_model(
         min_size=MIN_CELLS.get(name, 1) * _stride(net),
         min_batch=min_batch(name),
         freeze_encoder=model.freeze_encoder,
+        freeze_batchnorm=model.freeze_batchnorm,
         mean=stats[0] if stats else None,
         std=stats[1] if stats else None,
     )

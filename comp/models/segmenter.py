@@ -43,6 +43,7 @@ class Segmenter(nn.Module):
         min_size: int = 1,
         min_batch: int = 1,
         freeze_encoder: bool | int = False,
+        freeze_batchnorm: int | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
     ) -> None:
@@ -51,6 +52,7 @@ class Segmenter(nn.Module):
         self.task, self.head = task, head
         self.stride, self.min_size, self.min_batch = stride, min_size, min_batch
         self.freeze_encoder = freeze_encoder
+        self.freeze_batchnorm = freeze_batchnorm
         self.per_image = mean is None
         # not in the state dict: they come from the config, as the rest of the architecture does
         self.register_buffer(
@@ -113,16 +115,21 @@ class Segmenter(nn.Module):
         return [p for p in self.parameters() if id(p) not in encoder]
 
     def set_epoch(self, epoch: int) -> None:
-        """Freeze or free the encoder for the epoch that begins (the first is 0)."""
+        """Freeze or free encoder and BatchNorm for the epoch that begins (the first is 0)."""
         limit = self.freeze_encoder
+        self.batchnorm_frozen = self.freeze_batchnorm is not None and epoch >= self.freeze_batchnorm
         self.encoder_frozen = limit if isinstance(limit, bool) else epoch < limit
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(not self.encoder_frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Segmenter:
-        """As nn.Module's, but a frozen encoder stays in eval mode: its BatchNorm statistics too are kept."""
+        """As nn.Module's, but what is frozen stays in eval mode: its BatchNorm statistics are kept."""
         super().train(mode)
+        if self.batchnorm_frozen:
+            for module in self.net.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         if self.encoder_frozen and self.encoder is not None:
             self.encoder.eval()
         return self

@@ -144,3 +144,22 @@ def test_padding_mirrors() -> None:
         2,
         1,
     ]
+
+
+def test_batchnorm_is_frozen_from_its_epoch_on() -> None:
+    """Its statistics stay, its scale and shift train on, and training sees what prediction sees."""
+    model = Model(arch="PlainUnet", encoder_name=None, filters=4, depth=2, freeze_batchnorm=1)
+    segmenter = build_model(model, task="binary", n_classes=1, channels=3)
+    norms = [m for m in segmenter.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    x = torch.rand(2, 3, 16, 16)
+    segmenter.train()
+    segmenter(x)
+    assert all(m.training and m.num_batches_tracked == 1 for m in norms)
+    segmenter.set_epoch(1)
+    segmenter.train()
+    trained = segmenter(x)
+    assert all(not m.training and m.num_batches_tracked == 1 for m in norms)
+    assert all(m.weight.requires_grad for m in norms)
+    segmenter.eval()
+    torch.testing.assert_close(segmenter(x), trained)
