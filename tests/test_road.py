@@ -240,6 +240,8 @@ def test_other_masks_make_another_run(tmp_path: Path) -> None:
     assert cv2.imwrite(str(mask), pixels[::-1])
     with pytest.raises(RunMismatchError, match=r"data\.content"):
         cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
+    with pytest.raises(RunMismatchError, match="images or masks changed"):
+        ensemble.run(workspace, competition, ["small"])
 
 
 def test_a_new_test_image_is_predicted_with_the_weights_that_are_there(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def run(
     check_folds(workspace, runs, table)
     ids = check_images(columns, table)
     truth = open_cache(workspace.cache, competition, records.train, Reading())
+    check_content(runs[0], truth)
     source = make_source(competition, columns, ids, table, truth)
     fold_of = dict(zip(table.ids, table.fold, strict=True))
     group_of = dict(zip(table.ids, table.group, strict=True))
@@ -154,6 +155,16 @@ def check_images(columns: Sequence[Column], table: FoldTable) -> list[str]:
                     + "; train the run again"
                 )
     return sorted(i for probs in columns[0].probs.values() for i in probs.ids)
+
+
+def check_content(run: Run, truth: Cache) -> None:
+    """Refuse to score on other pixels or labels than the members were trained on."""
+    said = run.shared.get("data", {}).get("content")
+    if said is not None and said != truth.content_hash:
+        raise RunMismatchError(
+            f"images or masks changed since run {run.name!r} was trained (content {said}, now "
+            f"{truth.content_hash}): put them back, or train again"
+        )
 
 
 def make_source(
