@@ -38,8 +38,9 @@ from comp.models.compute import decide_compute
 from comp.models.losses import build_loss, make_target
 from comp.models.tta import padded_forward
 from comp.train.checkpoint import write_checkpoint
+from comp.train.epoch import batch_target, run_epoch, update
 from comp.train.job import FoldJob
-from comp.train.loop import batch_target, make_loop, run_epoch, update
+from comp.train.state import make_loop
 from comp.train.validate import Eyes
 
 N_TRAIN, N_VAL = 64, 16

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from comp.config import Competition, data_root, resolved
+from comp.data.cache import open_cache
 from comp.data.fold_table import HELD_OUT, FoldTable, write_folds
 from comp.data.images import read_labels
 from comp.data.intake import find_records
@@ -101,7 +102,10 @@ def make_run(
     by_id = {r.image_id: r for r in records.train}
     directory = workspace.run(name)
     said = {"config": {"noise": noise}, "config_hash": f"hash-{name}"}
-    said |= shared_blocks(competition) if shared is None else shared
+    if shared is None:
+        truth = open_cache(workspace.cache, competition, records.train)
+        shared = shared_blocks(competition, content=truth.content_hash)
+    said |= shared
     write_json(directory / "config.json", said)
     everything = sorted({f for f in table.fold if f >= 0})
     held = [i for i, f in zip(table.ids, table.fold, strict=True) if f == HELD_OUT]

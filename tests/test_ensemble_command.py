@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -250,7 +251,7 @@ def test_members_that_differ_are_refused_naming_the_difference(toy):
 @pytest.mark.parametrize(
     ("block", "key", "value", "said"),
     [
-        ("data", "content", "others", "data.content: 'content' -> 'others'"),
+        ("data", "content", "others", "-> 'others'"),
         ("data", "channels", 1, "data.channels: 3 -> 1"),
         ("data", "mask_threshold", 7, "data.mask_threshold: None -> 7"),
         ("competition", "ignore_index", 9, "competition.ignore_index: None -> 9"),
@@ -259,7 +260,7 @@ def test_members_that_differ_are_refused_naming_the_difference(toy):
 def test_members_trained_on_other_data_are_refused(toy, block, key, value, said):
     workspace, competition, _ = toy
     fake.make_run(*toy, "alpha", 1.0)
-    blocks = fake.shared_blocks(competition)
+    blocks = deepcopy(read_run(workspace, "alpha").shared)
     blocks[block][key] = value
     fake.make_run(*toy, "beta", 1.0, shared=blocks)
     with pytest.raises(RunMismatchError, match=r"'alpha' and 'beta' were not trained") as error:
@@ -270,7 +271,7 @@ def test_members_trained_on_other_data_are_refused(toy, block, key, value, said)
 def test_members_may_differ_in_metric_only(toy):
     workspace, competition, _ = toy
     fake.make_run(*toy, "alpha", 1.0)
-    blocks = fake.shared_blocks(competition)
+    blocks = deepcopy(read_run(workspace, "alpha").shared)
     blocks["competition"]["metric"] = "dice_image_mean"
     fake.make_run(*toy, "beta", 1.0, shared=blocks)
     assert set(ensemble.run(workspace, competition)["singles"]) == {"alpha", "beta"}

@@ -193,10 +193,10 @@ def test_every_mistake_is_said_before_any_work(tmp_path: Path) -> None:
 def test_a_failed_job_is_named_and_the_other_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comp.train import loop
+    from comp.train import epoch as one_epoch
 
     workspace, competition = make_toy(tmp_path)
-    plain = loop.train_epoch
+    plain = one_epoch.train_epoch
 
     def train_epoch(loop_: Any, loader: Any, epoch: int) -> Any:
         if loop_.job.fold == 0:
@@ -205,7 +205,7 @@ def test_a_failed_job_is_named_and_the_other_finished(
             )
         return plain(loop_, loader, epoch)
 
-    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    monkeypatch.setattr(one_epoch, "train_epoch", train_epoch)
     with pytest.raises(
         JobsFailedError, match=r"small/fold0: .*the loss is nan by epoch 1"
     ) as caught:

@@ -6,9 +6,7 @@ random state is set from (seed, epoch) before each epoch. So nothing random has 
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,106 +19,21 @@ from comp.data.intake import Records, find_records
 from comp.data.samples import (
     TrainLoader,
     TrainSamples,
-    derive,
-    scale_image,
     train_loader,
     train_recipe,
 )
-from comp.errors import CompError, FoldsError, RunMismatchError, some
-from comp.metrics.scores import find_metric
-from comp.models.build import build_model, n_parameters
+from comp.errors import FoldsError
+from comp.models.build import n_parameters
 from comp.models.compute import Compute
-from comp.models.losses import Target, WeightedLoss, build_loss, make_target
-from comp.models.optim import build_optimizer
-from comp.models.schedule import Schedule, build_schedule
-from comp.models.segmenter import Segmenter
 from comp.store import read_result
 from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
+from comp.train.epoch import run_epoch
 from comp.train.job import Emit, FoldJob
 from comp.train.outputs import predict_test_again, write_outputs
-from comp.train.validate import Eyes, validate
+from comp.train.state import Loop, copy_weights, make_loop, make_network
+from comp.train.validate import Eyes
 
 CHECKPOINT_SECONDS = 60.0  # a killed job loses at most about this much work and one epoch
-
-
-@dataclass
-class Best:
-    """The best epoch so far by one monitor, with a copy of its weights."""
-
-    greater_is_better: bool
-    value: float = math.nan
-    epoch: int = 0
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def offer(self, value: float, epoch: int, segmenter: Segmenter) -> bool:
-        """Keep the weights if `value` is better; NaN never is."""
-        if math.isnan(value):
-            return False
-        better = math.isnan(self.value) or (
-            value > self.value if self.greater_is_better else value < self.value
-        )
-        if better:
-            self.value, self.epoch, self.weights = value, epoch, copy_weights(segmenter)
-        return better
-
-    def state(self) -> dict[str, Any]:
-        return {"value": self.value, "epoch": self.epoch, "weights": self.weights}
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.value, self.epoch, self.weights = state["value"], state["epoch"], state["weights"]
-
-
-def copy_weights(segmenter: Segmenter) -> dict[str, torch.Tensor]:
-    """A detached copy of every parameter and buffer on the CPU."""
-    return {
-        k: v.detach().to("cpu", copy=True).contiguous() for k, v in segmenter.state_dict().items()
-    }
-
-
-@dataclass
-class Loop:
-    """Everything that changes while a fold is trained."""
-
-    job: FoldJob
-    segmenter: Segmenter
-    loss: WeightedLoss
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    scaler: torch.amp.GradScaler
-    eyes: Eyes
-    best_metric: Best
-    best_loss: Best
-    history: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0  # spent in earlier, interrupted attempts
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "config_hash": self.job.config_hash,
-            "folds_hash": self.job.folds_hash,
-            "model": self.segmenter.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "best_metric": self.best_metric.state(),
-            "best_loss": self.best_loss.state(),
-            "history": self.history,
-            "seconds": self.seconds,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        for key in ("config_hash", "folds_hash"):
-            if state[key] != getattr(self.job, key):
-                raise RunMismatchError(
-                    f"{self.job.label}: its checkpoint was made with another {key.removesuffix('_hash')} "
-                    f"({state[key]}, now {getattr(self.job, key)}): use --name, or delete {self.job.folder}"
-                )
-        self.segmenter.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.best_metric.load(state["best_metric"])
-        self.best_loss.load(state["best_loss"])
-        self.history, self.seconds = state["history"], state["seconds"]
 
 
 def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]:
@@ -234,140 +147,6 @@ def fold_indices(table: FoldTable, fold: int) -> tuple[list[int], list[int]]:
     train = [i for i, f in enumerate(table.fold) if f not in (fold, -2)]
     val = [i for i, f in enumerate(table.fold) if f == fold]
     return train, val
-
-
-def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
-    """The network as it is before training: pretrained, or random from (seed, fold)."""
-    config, competition = job.config, job.competition
-    torch.manual_seed(derive(config.train.seed, "init", job.fold))
-    segmenter = build_model(
-        config.model,
-        task=competition.task,
-        n_classes=competition.n_classes,
-        channels=competition.data.channels,
-        root=job.root,
-    ).to(eyes.device)
-    if eyes.compute.channels_last:
-        segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return segmenter
-
-
-def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
-    """Build the network and what trains it, seeded by (seed, fold)."""
-    config, competition, compute = job.config, job.competition, eyes.compute
-    segmenter = make_network(job, eyes)
-    optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
-    steps = math.ceil(batches / config.train.accumulate)
-    metric = find_metric(competition.metric_name)
-    return Loop(
-        job,
-        segmenter,
-        build_loss(config.loss, task=competition.task, head=segmenter.head),
-        optimizer,
-        build_schedule(
-            config.schedule,
-            optimizer,
-            epochs=config.train.epochs,
-            steps_per_epoch=steps,
-            greater_is_better=metric.greater_is_better,
-        ),
-        torch.amp.GradScaler(compute.device_type, enabled=compute.precision == "fp16"),
-        eyes,
-        Best(metric.greater_is_better),
-        Best(greater_is_better=False),
-    )
-
-
-def run_epoch(
-    loop: Loop, loader: TrainLoader, epoch: int, val_indices: list[int]
-) -> dict[str, Any]:
-    """Train one epoch, validate when due, keep the best weights, and return the history row."""
-    train = loop.job.config.train
-    torch.manual_seed(derive(train.seed, "epoch", epoch))
-    loop.segmenter.set_epoch(epoch)
-    started = time.monotonic()
-    lr = loop.optimizer.param_groups[-1]["lr"]
-    row: dict[str, Any] = {"epoch": epoch + 1, "lr": lr, **train_epoch(loop, loader, epoch)}
-    row["images_per_second"] = round(row.pop("samples") / (time.monotonic() - started), 2)
-    if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
-        scores, terms, total = validate(loop.segmenter, val_indices, loop.eyes, loop.loss)
-        row["val_loss"] = total
-        row |= {f"val_{k}": v for k, v in terms.items()} | {
-            f"val_{k}": v for k, v in scores.items()
-        }
-        score = scores[loop.eyes.competition.metric_name]
-        loop.best_metric.offer(score, epoch + 1, loop.segmenter)
-        loop.best_loss.offer(total, epoch + 1, loop.segmenter)
-        loop.schedule.step_epoch(total, score)
-    row["seconds"] = round(time.monotonic() - started, 3)
-    return row
-
-
-def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
-    """One pass over the training samples.
-
-    Returns:
-        train_loss and every train_<term> (means over samples), samples.
-    """
-    train, eyes = loop.job.config.train, loop.eyes
-    sums: dict[str, torch.Tensor] = {}
-    n_samples, n_batches = 0, len(loader)
-    loop.segmenter.train()
-    loop.optimizer.zero_grad(set_to_none=True)
-    for step, batch in enumerate(loader.epoch(epoch)):
-        target = batch_target(batch, eyes)
-        images = scale_image(batch["image"].to(eyes.device, non_blocking=True))
-        x = eyes.compute.to_layout(loop.segmenter.normalize(images))
-        with eyes.compute.autocast():
-            logits = loop.segmenter(x)
-        total, terms = loop.loss(logits, target)
-        n = len(images)
-        for name, value in {"loss": total.detach(), **terms}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
-        n_samples += n
-        window = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
-        loop.scaler.scale(total / window).backward()
-        if (step + 1) % train.accumulate == 0 or step + 1 == n_batches:
-            update(loop)
-        # On a GPU the check waits for the device, so it is made now and then and at the end.
-        if eyes.device.type == "cpu" or step % 50 == 0 or step + 1 == n_batches:
-            check_finite(sums["loss"], loop, epoch, step, batch["number"].tolist())
-    return {f"train_{k}": float(v) / n_samples for k, v in sums.items()} | {"samples": n_samples}
-
-
-def update(loop: Loop) -> None:
-    """One optimizer step from the accumulated gradients."""
-    clip = loop.job.config.train.clip_grad_norm
-    if clip is not None:
-        loop.scaler.unscale_(loop.optimizer)
-        torch.nn.utils.clip_grad_norm_(loop.segmenter.parameters(), clip)
-    loop.scaler.step(loop.optimizer)
-    loop.scaler.update()
-    loop.optimizer.zero_grad(set_to_none=True)
-    loop.schedule.step_batch()
-
-
-def batch_target(batch: dict[str, torch.Tensor], eyes: Eyes) -> Target:
-    """The truth of a training batch on the device."""
-    if "planes" in batch:
-        planes = batch["planes"].to(eyes.device, non_blocking=True)
-        return Target(planes, batch["valid"].to(eyes.device, non_blocking=True))
-    labels = batch["labels"].to(eyes.device, non_blocking=True)
-    return make_target(labels, eyes.competition.task, eyes.competition.n_classes)
-
-
-def check_finite(
-    total: torch.Tensor, loop: Loop, epoch: int, step: int, numbers: list[int]
-) -> None:
-    """Stop a job whose loss is no longer a number."""
-    if not bool(torch.isfinite(total)):
-        ids = ""
-        if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
-            ids = f" (images {some([loop.eyes.seen.ids[n] for n in numbers])})"
-        raise CompError(
-            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
-            f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
-        )
 
 
 def stops_early(loop: Loop) -> bool:

@@ -56,7 +56,8 @@ def test_all_mistakes_at_once_with_the_nearest_name() -> None:
         "augment[5] SomeOf: each of its transforms is one `Name: {arguments}`, got 3",
         "augment[6] Normalize: has no place in augment; the model normalises (model.normalize)",
         "augment[7] CenterCrop: argument 'width' is missing",
-        "augment[8] nowhere.at_all:Thing: cannot import 'nowhere.at_all:Thing': No module named 'nowhere'",
+        "augment[8] nowhere.at_all:Thing: cannot import 'nowhere.at_all:Thing': "
+        "ModuleNotFoundError: No module named 'nowhere'",
     ]
     assert check_augment(specs) == expected
     with pytest.raises(ConfigError) as caught:

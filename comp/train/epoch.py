@@ -1,0 +1,110 @@
+"""One epoch: train on every sample once, validate when due, keep the best weights."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from comp.data.samples import (
+    TrainLoader,
+    derive,
+    scale_image,
+)
+from comp.errors import CompError, some
+from comp.models.losses import Target, make_target
+from comp.train.state import Loop
+from comp.train.validate import Eyes, validate
+
+
+def run_epoch(
+    loop: Loop, loader: TrainLoader, epoch: int, val_indices: list[int]
+) -> dict[str, Any]:
+    """Train one epoch, validate when due, keep the best weights, and return the history row."""
+    train = loop.job.config.train
+    torch.manual_seed(derive(train.seed, "epoch", epoch))
+    loop.segmenter.set_epoch(epoch)
+    started = time.monotonic()
+    lr = loop.optimizer.param_groups[-1]["lr"]
+    row: dict[str, Any] = {"epoch": epoch + 1, "lr": lr, **train_epoch(loop, loader, epoch)}
+    row["images_per_second"] = round(row.pop("samples") / (time.monotonic() - started), 2)
+    if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
+        scores, terms, total = validate(loop.segmenter, val_indices, loop.eyes, loop.loss)
+        row["val_loss"] = total
+        row |= {f"val_{k}": v for k, v in terms.items()} | {
+            f"val_{k}": v for k, v in scores.items()
+        }
+        score = scores[loop.eyes.competition.metric_name]
+        loop.best_metric.offer(score, epoch + 1, loop.segmenter)
+        loop.best_loss.offer(total, epoch + 1, loop.segmenter)
+        loop.schedule.step_epoch(total, score)
+    row["seconds"] = round(time.monotonic() - started, 3)
+    return row
+
+
+def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
+    """One pass over the training samples.
+
+    Returns:
+        train_loss and every train_<term> (means over samples), samples.
+    """
+    train, eyes = loop.job.config.train, loop.eyes
+    sums: dict[str, torch.Tensor] = {}
+    n_samples, n_batches = 0, len(loader)
+    loop.segmenter.train()
+    loop.optimizer.zero_grad(set_to_none=True)
+    for step, batch in enumerate(loader.epoch(epoch)):
+        target = batch_target(batch, eyes)
+        images = scale_image(batch["image"].to(eyes.device, non_blocking=True))
+        x = eyes.compute.to_layout(loop.segmenter.normalize(images))
+        with eyes.compute.autocast():
+            logits = loop.segmenter(x)
+        total, terms = loop.loss(logits, target)
+        n = len(images)
+        for name, value in {"loss": total.detach(), **terms}.items():
+            sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
+        n_samples += n
+        window = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
+        loop.scaler.scale(total / window).backward()
+        if (step + 1) % train.accumulate == 0 or step + 1 == n_batches:
+            update(loop)
+        # On a GPU the check waits for the device, so it is made now and then and at the end.
+        if eyes.device.type == "cpu" or step % 50 == 0 or step + 1 == n_batches:
+            check_finite(sums["loss"], loop, epoch, step, batch["number"].tolist())
+    return {f"train_{k}": float(v) / n_samples for k, v in sums.items()} | {"samples": n_samples}
+
+
+def update(loop: Loop) -> None:
+    """One optimizer step from the accumulated gradients."""
+    clip = loop.job.config.train.clip_grad_norm
+    if clip is not None:
+        loop.scaler.unscale_(loop.optimizer)
+        torch.nn.utils.clip_grad_norm_(loop.segmenter.parameters(), clip)
+    loop.scaler.step(loop.optimizer)
+    loop.scaler.update()
+    loop.optimizer.zero_grad(set_to_none=True)
+    loop.schedule.step_batch()
+
+
+def batch_target(batch: dict[str, torch.Tensor], eyes: Eyes) -> Target:
+    """The truth of a training batch on the device."""
+    if "planes" in batch:
+        planes = batch["planes"].to(eyes.device, non_blocking=True)
+        return Target(planes, batch["valid"].to(eyes.device, non_blocking=True))
+    labels = batch["labels"].to(eyes.device, non_blocking=True)
+    return make_target(labels, eyes.competition.task, eyes.competition.n_classes)
+
+
+def check_finite(
+    total: torch.Tensor, loop: Loop, epoch: int, step: int, numbers: list[int]
+) -> None:
+    """Stop a job whose loss is no longer a number."""
+    if not bool(torch.isfinite(total)):
+        ids = ""
+        if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
+            ids = f" (images {some([loop.eyes.seen.ids[n] for n in numbers])})"
+        raise CompError(
+            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
+            f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
+        )

@@ -1,0 +1,144 @@
+"""What changes while a fold is trained, how it is made, and how it is saved and loaded again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from comp.data.samples import (
+    derive,
+)
+from comp.errors import RunMismatchError
+from comp.metrics.scores import find_metric
+from comp.models.build import build_model
+from comp.models.losses import WeightedLoss, build_loss
+from comp.models.optim import build_optimizer
+from comp.models.schedule import Schedule, build_schedule
+from comp.models.segmenter import Segmenter
+from comp.train.job import FoldJob
+from comp.train.validate import Eyes
+
+
+@dataclass
+class Best:
+    """The best epoch so far by one monitor, with a copy of its weights."""
+
+    greater_is_better: bool
+    value: float = math.nan
+    epoch: int = 0
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def offer(self, value: float, epoch: int, segmenter: Segmenter) -> bool:
+        """Keep the weights if `value` is better; NaN never is."""
+        if math.isnan(value):
+            return False
+        better = math.isnan(self.value) or (
+            value > self.value if self.greater_is_better else value < self.value
+        )
+        if better:
+            self.value, self.epoch, self.weights = value, epoch, copy_weights(segmenter)
+        return better
+
+    def state(self) -> dict[str, Any]:
+        return {"value": self.value, "epoch": self.epoch, "weights": self.weights}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.value, self.epoch, self.weights = state["value"], state["epoch"], state["weights"]
+
+
+def copy_weights(segmenter: Segmenter) -> dict[str, torch.Tensor]:
+    """A detached copy of every parameter and buffer on the CPU."""
+    return {
+        k: v.detach().to("cpu", copy=True).contiguous() for k, v in segmenter.state_dict().items()
+    }
+
+
+@dataclass
+class Loop:
+    """Everything that changes while a fold is trained."""
+
+    job: FoldJob
+    segmenter: Segmenter
+    loss: WeightedLoss
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    scaler: torch.amp.GradScaler
+    eyes: Eyes
+    best_metric: Best
+    best_loss: Best
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0  # spent in earlier, interrupted attempts
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "config_hash": self.job.config_hash,
+            "folds_hash": self.job.folds_hash,
+            "model": self.segmenter.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best_metric": self.best_metric.state(),
+            "best_loss": self.best_loss.state(),
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        for key in ("config_hash", "folds_hash"):
+            if state[key] != getattr(self.job, key):
+                raise RunMismatchError(
+                    f"{self.job.label}: its checkpoint was made with another {key.removesuffix('_hash')} "
+                    f"({state[key]}, now {getattr(self.job, key)}): use --name, or delete {self.job.folder}"
+                )
+        self.segmenter.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best_metric.load(state["best_metric"])
+        self.best_loss.load(state["best_loss"])
+        self.history, self.seconds = state["history"], state["seconds"]
+
+
+def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
+    """The network as it is before training: pretrained, or random from (seed, fold)."""
+    config, competition = job.config, job.competition
+    torch.manual_seed(derive(config.train.seed, "init", job.fold))
+    segmenter = build_model(
+        config.model,
+        task=competition.task,
+        n_classes=competition.n_classes,
+        channels=competition.data.channels,
+        root=job.root,
+    ).to(eyes.device)
+    if eyes.compute.channels_last:
+        segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return segmenter
+
+
+def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
+    """Build the network and what trains it, seeded by (seed, fold)."""
+    config, competition, compute = job.config, job.competition, eyes.compute
+    segmenter = make_network(job, eyes)
+    optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
+    steps = math.ceil(batches / config.train.accumulate)
+    metric = find_metric(competition.metric_name)
+    return Loop(
+        job,
+        segmenter,
+        build_loss(config.loss, task=competition.task, head=segmenter.head),
+        optimizer,
+        build_schedule(
+            config.schedule,
+            optimizer,
+            epochs=config.train.epochs,
+            steps_per_epoch=steps,
+            greater_is_better=metric.greater_is_better,
+        ),
+        torch.amp.GradScaler(compute.device_type, enabled=compute.precision == "fp16"),
+        eyes,
+        Best(metric.greater_is_better),
+        Best(greater_is_better=False),
+    )
