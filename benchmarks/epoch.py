@@ -6,7 +6,7 @@ Three arms take turns, epoch by epoch, in one process on one thread, each with a
     comp    `run_epoch` and a checkpoint: cached data, augmentation, steps, validation, metrics, history
     naive   float32, contiguous, every image and mask decoded from its file in every epoch, metrics
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/epoch.py [--epochs 8] [--arch Unet] [--size 128]
+Usage: OMP_NUM_THREADS=1 python benchmarks/epoch.py [--epochs 8] [--arch Unet] [--encoder resnet18] [--size 128]
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def make_competition(root: Path) -> Competition:
     return check(Competition, values, "benchmark")
 
 
-def make_config(arch: str, size: int, epochs: int) -> ModelConfig:
+def make_config(arch: str, encoder: str, size: int, epochs: int) -> ModelConfig:
     """One model, resized to `size`, with light augmentation."""
     values = {
-        "model": {"arch": arch, "encoder_name": "resnet18", "normalize": "unit"},
+        "model": {"arch": arch, "encoder_name": encoder, "normalize": "unit"},
         "loss": {"bce": 0.5, "dice": 0.5},
         "train": {
             "epochs": epochs,
@@ -84,9 +84,11 @@ def make_config(arch: str, size: int, epochs: int) -> ModelConfig:
     return check(ModelConfig, values, "benchmark")
 
 
-def make_arms(root: Path, arch: str, size: int, epochs: int) -> dict[str, Callable[[int], Any]]:
+def make_arms(
+    root: Path, arch: str, encoder: str, size: int, epochs: int
+) -> dict[str, Callable[[int], Any]]:
     """The three arms, each a function of the epoch."""
-    competition, config = make_competition(root), make_config(arch, size, epochs)
+    competition, config = make_competition(root), make_config(arch, encoder, size, epochs)
     found = find_records(competition, Path(competition.data.root)).train
     records = found[: N_TRAIN + N_VAL]
     n_val = min(N_VAL, len(records) // 4)
@@ -188,20 +190,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--arch", default="Unet")
+    parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--size", type=int, default=128)
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        arms = make_arms(Path(folder), args.arch, args.size, args.epochs)
+        arms = make_arms(Path(folder), args.arch, args.encoder, args.size, args.epochs)
         walls: dict[str, list[float]] = {name: [] for name in arms}
         cpus: dict[str, list[float]] = {name: [] for name in arms}
         for epoch in range(args.epochs):
             for name, arm in arms.items():
-                wall, cpu = time.perf_counter(), time.process_time()
+                began, spent = time.perf_counter(), time.process_time()
                 arm(epoch)
-                walls[name].append(time.perf_counter() - wall)
-                cpus[name].append(time.process_time() - cpu)
+                walls[name].append(time.perf_counter() - began)
+                cpus[name].append(time.process_time() - spent)
             print(
                 f"epoch {epoch}: " + ", ".join(f"{n} {walls[n][-1]:.2f} s" for n in arms),
                 file=sys.stderr,
@@ -210,7 +213,7 @@ def main() -> None:
     cpu = {name: statistics.median(values[1:]) for name, values in cpus.items()}
     epochs_a_minute = 60 / wall["comp"]
     print(
-        f"{args.arch}-resnet18 {args.size}x{args.size}, batch 8, {args.epochs - 1} epochs counted, 1 thread"
+        f"{args.arch}-{args.encoder} {args.size}x{args.size}, batch 8, {args.epochs - 1} epochs counted, 1 thread"
     )
     print(f"{'':34}{'wall (min)':>12}{'cpu (median)':>14}")
     for name in arms:
