@@ -74,7 +74,9 @@ def test_other_folds_are_refused_without_force(
     assert read_folds(workspace, old.ids) == old
     capsys.readouterr()
     new = run(workspace, competition(n_splits=4), force=True)
-    assert capsys.readouterr().out.startswith("replaced folds/toy.csv\n")
+    said = capsys.readouterr().out
+    assert said.startswith("replaced folds/toy.csv; the old one is kept as folds/toy.")
+    assert len(list(workspace.folds_csv.parent.glob("toy.*.csv"))) == 1
     assert read_folds(workspace, new.ids) == new != old
 
 

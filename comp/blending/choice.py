@@ -87,8 +87,8 @@ def choose(
             if g is not None and not g.clear
         ]
         said = (
-            f"cross-fitted, the fitted blend gains only {' and '.join(weak)}: "
-            "less than one standard error, so the simpler one is used"
+            f"cross-fitted, the fitted blend scores {' and '.join(weak)}: "
+            "not one standard error better, so the simpler one is used"
         )
     plain = gains.get("uniform over single")
     beats_single = over_single is not None and over_single.clear
@@ -96,5 +96,5 @@ def choose(
         tail = f"uniform gains {plain.say()} over {label}"
         return Choice("uniform", result.uniform_fit, f"{said}; {tail}", gains)
     if plain is not None:
-        said += f"; uniform gains only {plain.say()} over {label}"
+        said += f"; uniform scores {plain.say()} over {label}"
     return Choice("single", result.single_fit, f"{said}; {label} at threshold 0.5 is used", gains)

@@ -12,20 +12,18 @@ import numpy as np
 
 from comp.config import Competition, ModelConfig, data_root, resolved
 from comp.data.cache import Cache, Recipe, open_cache
+from comp.data.competition_check import check_competition
 from comp.data.fold_table import FoldTable
 from comp.data.intake import Records, find_records
-from comp.data.schemes import FOLD_SCHEMES
 from comp.data.split import ensure_folds
 from comp.errors import ConfigError, JobsFailedError, RunMismatchError
 from comp.files import Workspace, lock, read_json
-from comp.formats.rle_table import check_layout
 from comp.jobs.executors import EXECUTORS
 from comp.jobs.plan import PlannedRun, load_configs, plan_jobs, prepare_run, shared_identity
 from comp.jobs.slots import Slot, cpu_count, make_slots
 from comp.jobs.watch import Watch
-from comp.metrics.scores import find_metric
 from comp.plots.cv_report import render_cv_lines
-from comp.registry import lookup, unknown
+from comp.registry import lookup
 from comp.reports import write_cv_report
 from comp.train.job import FoldJob
 
@@ -57,7 +55,8 @@ def run(
     shared = shared_identity(competition, table.hash, truth.content_hash)
     runs = [PlannedRun(n, config, computes[n], shared) for n, config in loaded.items()]
     for planned in runs:
-        check_model_builds(planned, competition)
+        if not is_complete(workspace, planned.name):
+            check_model_builds(planned, competition, workspace)
     with contextlib.ExitStack() as locks:
         for planned in runs:
             locks.enter_context(lock(workspace.run(planned.name) / ".lock", wait_seconds=5))
@@ -94,25 +93,6 @@ def run(
         ]
         raise JobsFailedError(f"{len(failed)} of {len(todo)} jobs failed:\n  " + "\n  ".join(lines))
     return reports
-
-
-def check_competition(competition: Competition) -> list[str]:
-    """Names and combinations of the competition file that only a later command would stumble over."""
-    problems: list[str] = []
-    try:
-        find_metric(competition.metric_name)
-    except ConfigError as error:
-        problems += [f"metric: {problem}" for problem in error.problems]
-    if competition.folds.scheme not in FOLD_SCHEMES:
-        problems.append(
-            f"folds.scheme: {unknown(competition.folds.scheme, FOLD_SCHEMES, 'fold scheme')}"
-        )
-    if competition.data.test is not None:
-        try:
-            check_layout(competition.submission, competition.n_classes)
-        except ConfigError as error:
-            problems += error.problems
-    return [f"competition {competition.name}: {problem}" for problem in problems]
 
 
 def check_names(
@@ -218,14 +198,25 @@ def check_device(todo: Sequence[FoldJob], slots: Sequence[Slot]) -> None:
             )
 
 
-def check_model_builds(planned: PlannedRun, competition: Competition) -> None:
-    """The model check: build the network without its weights and send one small batch through it."""
+def is_complete(workspace: Workspace, name: str) -> bool:
+    """True when the run's last report was over all its folds: then nothing is likely to be trained."""
+    path = workspace.run(name) / "cv.json"
+    return path.is_file() and bool(read_json(path)["complete"])
+
+
+def check_model_builds(planned: PlannedRun, competition: Competition, workspace: Workspace) -> None:
+    """The model check: build the network with its weights and send one small batch through it."""
     from comp.models.check import try_model
 
     model, compute = planned.config.model, planned.compute
     height, width = (min(s, 128) for s in planned.config.train.size)
     parameters, seen, logits = try_model(
-        model, competition.task, competition.n_classes, competition.data.channels, (height, width)
+        model,
+        competition.task,
+        competition.n_classes,
+        competition.data.channels,
+        (height, width),
+        workspace.root,
     )
     on = f" on {model.encoder_name}" if model.encoder_name else ""
     print(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from comp.config import Competition, data_root
 from comp.data.balance import balance_table
 from comp.data.cache import open_cache
@@ -9,7 +11,8 @@ from comp.data.fold_table import read_table
 from comp.data.intake import find_records
 from comp.data.split import FoldTable, make_folds, write_folds
 from comp.errors import FoldsError, RunMismatchError, some
-from comp.files import Workspace
+from comp.files import Workspace, commit, sha256
+from comp.store import list_runs
 
 
 def run(workspace: Workspace, competition: Competition, force: bool = False) -> FoldTable:
@@ -33,10 +36,25 @@ def run(workspace: Workspace, competition: Competition, force: bool = False) -> 
     elif _same_as_there(workspace, table, force):
         print(f"{path} is there and the same")
     else:
+        kept = keep_old(workspace)
         write_folds(workspace, table)
-        print(f"replaced {path}")
+        print(f"replaced {path}; the old one is kept as {workspace.relative(kept)}")
+        if orphans := [run.name for run in list_runs(workspace) if run.folds]:
+            print(
+                f"runs trained on the old folds cannot be blended with new ones: {some(orphans)}; "
+                "put the old files back, or train them again under --name"
+            )
     print(balance_table(table, competition, stats))
     return table
+
+
+def keep_old(workspace: Workspace) -> Path:
+    """Copy the folds files beside themselves, with a hash in the name, before they are replaced."""
+    mark = sha256(workspace.folds_csv)[:8]
+    for path in (workspace.folds_json, workspace.folds_csv):
+        if path.is_file():
+            commit(path.with_name(f"{path.stem}.{mark}{path.suffix}"), path.read_bytes())
+    return workspace.folds_csv.with_name(f"{workspace.competition}.{mark}.csv")
 
 
 def _same_as_there(workspace: Workspace, table: FoldTable, force: bool) -> bool:

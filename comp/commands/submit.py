@@ -78,6 +78,8 @@ def run(
     write_json(path.with_suffix(".json"), card)
     print(f"submission: {workspace.relative(path)}: {written['rows']} rows, {written['images']} images, "
           f"{written['empty_rows']} empty")  # fmt: skip
+    if written["empty_rows"] == written["rows"]:
+        print("warning: every mask is empty; look at the ensemble's thresholds and clean-up")
     print(f"  {recipe.name}: {recipe.chosen}, {settings(recipe.to_json())}")
     for member in recipe.members:
         part = share(member.weight, [asdict(m) for m in recipe.members])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from comp.config import Competition, data_root
+from comp.data.competition_check import check_competition
 from comp.data.heldout import read_heldout
 from comp.data.intake import Records, look_for_records
 from comp.data.rle_check import disagreements
 from comp.data.scan import Scan, scan
-from comp.errors import CompError, DataError, some
+from comp.errors import CompError, ConfigError, DataError, some
 from comp.files import Workspace
 from comp.formats.reading import RleTable, gather
 from comp.formats.rle_table import class_names, layout_of
@@ -22,8 +23,11 @@ def run(workspace: Workspace, competition: Competition) -> None:
     """Print sizes, class shares and duplicates; the data are only read.
 
     Raises:
+        ConfigError: names in the competition file that no table holds.
         DataError: every fault of the data, the first 20 listed.
     """
+    if wrong := check_competition(competition):
+        raise ConfigError(wrong)
     root = data_root(workspace, competition)
     records, problems = look_for_records(competition, root)
     train, test = scan(records.train, competition), scan(records.test, competition)

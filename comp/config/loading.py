@@ -29,7 +29,11 @@ def check(model: type[M], values: dict[str, Any], source: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError([f"{source}: {_say(model, item)}" for item in error.errors()]) from error
+        found = error.errors()
+        # A list whose items were refused is then "too short" as well: the items are the mistake.
+        inside = {item["loc"][:n] for item in found for n in range(1, len(item["loc"]))}
+        said = [i for i in found if not (i["type"] == "too_short" and i["loc"] in inside)]
+        raise ConfigError([f"{source}: {_say(model, item)}" for item in said]) from error
 
 
 def _say(model: type[BaseModel], item: Any) -> str:

@@ -148,7 +148,9 @@ def stop_signals() -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         raise StoppedError(
-            f"stopped by {signal.Signals(number).name}: finished folds are kept; run the same command to go on",
+            f"stopped by {signal.Signals(number).name}: finished folds are kept, the others go on "
+            "from their last checkpoint (at most a minute and an epoch are lost); "
+            "run the same command to go on",
             number,
         )
 

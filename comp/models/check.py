@@ -57,15 +57,23 @@ def check_model(
 
 
 def try_model(
-    model: Model, task: str, n_classes: int, channels: int, size: tuple[int, int]
+    model: Model,
+    task: str,
+    n_classes: int,
+    channels: int,
+    size: tuple[int, int],
+    root: Path | None = None,
 ) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Build the network without pretrained weights and send one black picture of `size` through it.
+    """Build the network and send one black picture of `size` through it.
+
+    Pretrained weights are loaded too, so that what is absent is said once, before any fold begins,
+    and what is fetched is fetched once.
 
     Returns:
         number of parameters, shape of the input (1, C, h, w), shape of the logits (1, K', h, w).
     """
     segmenter = build_model(
-        model, task=task, n_classes=n_classes, channels=channels, load_weights=False
+        model, task=task, n_classes=n_classes, channels=channels, root=root
     ).eval()
     images = torch.zeros(1, channels, *size)
     with torch.inference_mode():

@@ -105,6 +105,6 @@ def check_finite(
         if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
             ids = f" (images {some([loop.eyes.seen.ids[n] for n in numbers])})"
         raise CompError(
-            f"{loop.job.label}: the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
+            f"the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
             f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"
         )

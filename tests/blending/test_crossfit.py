@@ -222,9 +222,9 @@ def with_scores(make_source, cross, uniform, single, n=40):
     ("cross", "uniform", "single", "kind", "said"),
     [
         (0.9, 0.8, 0.7, "fitted", "at least one standard error"),
-        (0.8, 0.8, 0.7, "uniform", "over uniform: less than one standard error"),
+        (0.8, 0.8, 0.7, "uniform", "over uniform: not one standard error better"),
         (0.7, 0.8, 0.7, "uniform", "the simpler one is used"),
-        (0.8, 0.8, 0.8, "single", "less than one standard error"),
+        (0.8, 0.8, 0.8, "single", "not one standard error better"),
         (0.7, 0.6, 0.8, "single", "at threshold 0.5 is used"),
     ],
 )

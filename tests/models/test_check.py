@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comp.config import Model, ModelConfig
+from comp.errors import ConfigError
 from comp.models.check import check_model, try_model
 
 
@@ -74,7 +76,13 @@ def test_a_batch_of_one_is_refused_where_it_cannot_be_trained_on() -> None:
         assert all(p.startswith("train.batch_size: DeepLabV3Plus needs at least 2") for p in found)
 
 
-def test_one_batch_goes_through_the_network_without_its_weights() -> None:
-    model = Model(arch="DeepLabV3Plus", encoder_name="resnet18", encoder_weights="imagenet")
+def test_one_batch_goes_through_the_network() -> None:
+    model = Model(arch="DeepLabV3Plus", encoder_name="resnet18")
     parameters, seen, logits = try_model(model, "multiclass", 4, 5, (40, 64))
     assert parameters > 1e6 and seen == (1, 5, 40, 64) and logits == (1, 4, 40, 64)
+
+
+def test_weights_that_cannot_be_had_are_said_before_any_fold(tmp_path: Path) -> None:
+    model = Model(arch="Unet", encoder_name="resnet18", encoder_weights="weights/none.safetensors")
+    with pytest.raises(ConfigError, match=r"none\.safetensors"):
+        try_model(model, "binary", 1, 3, (32, 32), tmp_path)
