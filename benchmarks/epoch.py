@@ -36,7 +36,6 @@ from comp.demo.drawing import ensure_demo
 from comp.models.build import build_model
 from comp.models.compute import decide_compute
 from comp.models.losses import build_loss, make_target
-from comp.models.tta import padded_forward
 from comp.train.checkpoint import write_checkpoint
 from comp.train.epoch import batch_target, run_epoch, update
 from comp.train.job import FoldJob
@@ -121,7 +120,7 @@ def make_arms(
         with torch.inference_mode():
             x = compute.to_layout(pure_loop.segmenter.normalize(scale_image(val_images)))
             with compute.autocast():
-                logits = padded_forward(pure_loop.segmenter, x).float()
+                logits = pure_loop.segmenter(x).float()
             pure_loop.loss(logits, make_target(val_labels, competition.task, 1))
 
     comp_loop = make_loop(job, eyes, len(loader))

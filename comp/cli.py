@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from comp import __version__
 from comp.errors import CompError
 from comp.files import Workspace, find_root
 from comp.registry import use_code_of
+
+if TYPE_CHECKING:
+    from comp.config import Competition
 
 app = typer.Typer(
     name="comp",
@@ -63,12 +66,12 @@ def top(
     """Options before the command."""
 
 
-def place(  # type: ignore[no-untyped-def]
+def place(
     root: Path | None,
     competition: str | None,
     overrides: list[str] | None = None,
     draw: bool = False,
-):
+) -> tuple[Workspace, Competition, list[str]]:
     """The workspace and its competition.
 
     Overrides of the competition (``data.``, ``folds.``, ``submission.``, ...) are taken from `overrides`;

@@ -18,7 +18,7 @@ from comp.data.cache import Cache
 from comp.data.samples import scale_image
 from comp.models.compute import Compute
 from comp.models.segmenter import Segmenter
-from comp.models.tta import padded_forward, predict_views
+from comp.models.tta import predict_views
 from comp.models.tta import views as view_set
 
 OnLogits = Callable[[torch.Tensor, list[int]], None]
@@ -58,7 +58,7 @@ def predict_images(
             x = compute.to_layout(segmenter.normalize(scale_image(images)))
             with compute.autocast():
                 if views == "none":
-                    logits = padded_forward(segmenter, x).float()
+                    logits = segmenter(x).float()
                     if on_logits is not None:
                         on_logits(logits, batch)
                     probs = segmenter.logits_to_probs(logits)

@@ -1,6 +1,6 @@
 """Training samples as tensors: what sample i of epoch e looks like is a function of (seed, e, i) alone.
 
-So any number of workers gives the same data, and a run resumes in the middle of an epoch exactly.
+So any number of workers gives the same data, and nothing random has to be saved to go on with a run.
 """
 
 from __future__ import annotations

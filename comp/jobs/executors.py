@@ -60,7 +60,7 @@ def run_local(
     ends: list[dict[str, Any] | None] = [None] * len(jobs)
     waiting = list(range(len(jobs)))
     workers: list[_Worker] = []
-    with stop_signals():
+    with on_stop_signals(stop):
         try:
             for slot in slots[: len(jobs)]:
                 workers.append(start_worker(slot))
@@ -75,7 +75,7 @@ def run_local(
                             worker.connection.send(jobs[worker.job])
                 listen(workers, jobs, ends, on_event)
         finally:
-            with deaf_to_signals():  # a second Ctrl-C must not leave workers behind
+            with on_stop_signals(signal.SIG_IGN):  # a second Ctrl-C must not leave workers behind
                 for worker in workers:
                     if worker.job is not None:
                         worker.process.terminate()
@@ -142,43 +142,29 @@ def end_worker(worker: _Worker) -> None:
     worker.connection.close()
 
 
+def stop(number: int, frame: Any) -> None:
+    """Signal handler: say what is kept and how to go on."""
+    raise StoppedError(
+        f"stopped by {signal.Signals(number).name}: finished folds are kept, the others go on "
+        "from their last checkpoint (at most a minute and an epoch are lost); "
+        "run the same command to go on",
+        number,
+    )
+
+
 @contextlib.contextmanager
-def stop_signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a StoppedError while the block runs (main thread only)."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise StoppedError(
-            f"stopped by {signal.Signals(number).name}: finished folds are kept, the others go on "
-            "from their last checkpoint (at most a minute and an epoch are lost); "
-            "run the same command to go on",
-            number,
-        )
-
+def on_stop_signals(handler: Any) -> Iterator[None]:
+    """Answer SIGINT and SIGTERM with `handler` while the block runs (main thread only)."""
     try:
-        kept = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        kept = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def deaf_to_signals() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM while the block runs (main thread only)."""
-    try:
-        kept = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        for number, before in kept.items():
+            signal.signal(number, before)
 
 
 EXECUTORS: dict[str, Executor] = {"serial": run_serial, "local": run_local}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comp.models.optim import build_optimizer
     from comp.models.schedule import SCHEDULES, Schedule, build_schedule
     from comp.models.segmenter import Segmenter, n_parameters
-    from comp.models.tta import TTA, padded_forward, predict_views
+    from comp.models.tta import TTA, predict_views
 
 WHERE = {
     "ARCHITECTURES": "build",
@@ -33,13 +33,12 @@ WHERE = {
     "check_model": "check",
     "make_target": "losses",
     "n_parameters": "segmenter",
-    "padded_forward": "tta",
     "predict_views": "tta",
 }
 __all__ = [
     "ARCHITECTURES", "LOSSES", "SCHEDULES", "TTA", "Schedule", "Segmenter", "Target", "WeightedLoss",
     "build_loss", "build_model", "build_optimizer", "build_schedule", "check_model", "make_target",
-    "n_parameters", "padded_forward", "predict_views",
+    "n_parameters", "predict_views",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from comp.models.losses import check_loss
 from comp.models.optim import check_optimizer
 from comp.models.schedule import check_schedule
 from comp.models.segmenter import n_parameters
-from comp.models.tta import TTA, padded_forward
+from comp.models.tta import TTA
 from comp.registry import unknown
 
 
@@ -77,5 +77,5 @@ def try_model(
     ).eval()
     images = torch.zeros(1, channels, *size)
     with torch.inference_mode():
-        logits = padded_forward(segmenter, segmenter.normalize(images))
+        logits = segmenter(segmenter.normalize(images))
     return n_parameters(segmenter), tuple(images.shape), tuple(logits.shape)

@@ -66,12 +66,6 @@ def predict_views(
     return (total / len(todo)).clamp(0, 1)
 
 
-def padded_forward(segmenter: Segmenter, x: Tensor) -> Tensor:
-    """Logits (B, K', h, w) of a normalised batch of any size: the segmenter pads and cuts back itself."""
-    logits: Tensor = segmenter(x)
-    return logits
-
-
 def _groups(
     todo: Sequence[tuple[float, ttach.base.Transformer]], size: tuple[int, int], batched: bool
 ) -> list[tuple[int, int]]:

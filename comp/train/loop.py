@@ -14,7 +14,7 @@ import torch
 from comp.config import data_root
 from comp.data.augment import build_augment
 from comp.data.cache import Recipe, open_cache
-from comp.data.fold_table import FoldTable, read_folds
+from comp.data.fold_table import HELD_OUT, FoldTable, read_folds
 from comp.data.intake import Records, find_records
 from comp.data.samples import (
     TrainLoader,
@@ -52,7 +52,7 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     if compute.threads:
         torch.set_num_threads(compute.threads)
     records, table = read_data(job)
-    train_indices, val_indices = fold_indices(table, job.fold)
+    train_indices, val_indices = table.training(job.fold), table.validation(job.fold)
     cache_dir, competition, config = job.workspace.cache, job.competition, job.config
     recipe = train_recipe(config.train)
     truth = open_cache(cache_dir, competition, records.train, Recipe())
@@ -106,7 +106,7 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         },
         loop.history,
         val_indices,
-        [i for i, fold in enumerate(table.fold) if fold == -2],
+        table.validation(HELD_OUT),
         records,
         {"seconds_train": loop.seconds, "n_parameters": n_parameters(loop.segmenter)},
     )
@@ -140,13 +140,6 @@ def read_data(job: FoldJob) -> tuple[Records, FoldTable]:
             f"{job.workspace.folds_csv} changed while the job waited (hash {table.hash}, planned {job.folds_hash})"
         )
     return records, table
-
-
-def fold_indices(table: FoldTable, fold: int) -> tuple[list[int], list[int]]:
-    """Positions of the training and validation images of one fold; fold -2 is in neither."""
-    train = [i for i, f in enumerate(table.fold) if f not in (fold, -2)]
-    val = [i for i, f in enumerate(table.fold) if f == fold]
-    return train, val
 
 
 def stops_early(loop: Loop) -> bool:

@@ -135,11 +135,11 @@ def write_tensorboard(folder: Any, history: list[dict[str, Any]]) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # a second curve of another attempt
-    with contextlib.closing(SummaryWriter(str(folder / "tensorboard"))) as writer:  # type: ignore[no-untyped-call]
+    with contextlib.closing(SummaryWriter(str(folder / "tensorboard"))) as writer:
         for row in history:
             for key, value in row.items():
                 if key != "epoch":
-                    writer.add_scalar(key.replace("_", "/", 1), value, row["epoch"])  # type: ignore[no-untyped-call]
+                    writer.add_scalar(key.replace("_", "/", 1), value, row["epoch"])
 
 
 def write_oof(

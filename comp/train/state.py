@@ -114,7 +114,7 @@ def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
         root=job.root,
     ).to(eyes.device)
     if eyes.compute.channels_last:
-        segmenter = segmenter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        segmenter = segmenter.to(memory_format=torch.channels_last)
     return segmenter
 
 
