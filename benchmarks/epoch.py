@@ -6,7 +6,14 @@ Three arms take turns, epoch by epoch, in one process on one thread, each with a
     comp    `run_epoch` and a checkpoint: cached data, augmentation, steps, validation, metrics, history
     naive   float32, contiguous, every image and mask decoded from its file in every epoch, metrics
 
+How much decoding costs the naive loop depends on the files, so there are three sets of the same number:
+
+    masks    nuclei with one mask PNG an image (COMP_TEST_DATA), else the demo's tiles
+    objects  nuclei as the competition shipped them: one mask PNG an object (COMP_TEST_DATA)
+    photos   drawn JPEGs of 1600 x 1200 with a mask PNG each, the size of a camera's or a satellite's picture
+
 Usage: OMP_NUM_THREADS=1 python benchmarks/epoch.py [--epochs 8] [--arch Unet] [--encoder resnet18] [--size 128]
+       [--data masks|objects|photos]
 """
 
 from __future__ import annotations
@@ -46,13 +53,21 @@ N_TRAIN, N_VAL = 64, 16
 CPU = torch.device("cpu")
 
 
-def make_competition(root: Path) -> Competition:
-    """Nuclei where COMP_TEST_DATA has them, else the demo's tiles."""
+def make_competition(root: Path, kind: str) -> Competition:
+    """The data of `kind`; photos are drawn below `root`."""
     given = os.environ.get("COMP_TEST_DATA")
-    data = Path(given) / "nuclei" if given else root / "demo"
-    if not given:
-        ensure_demo(data)
     pairs = {"images": "images/{id}.png", "masks": "masks/{id}.png"}
+    if kind == "photos":
+        data = root / "photos"
+        draw_photos(data)
+        pairs["images"] = "images/{id}.jpg"
+    elif given:
+        data = Path(given) / "nuclei"
+    elif kind == "objects":
+        raise SystemExit("--data objects: set COMP_TEST_DATA to the folder that holds nuclei/")
+    else:
+        data = root / "demo"
+        ensure_demo(data)
     values = {
         "name": "benchmark",
         "task": "binary",
@@ -60,6 +75,44 @@ def make_competition(root: Path) -> Competition:
         "data": {"root": str(data.resolve()), "train": [pairs], "mask_values": {0: 0, 255: 1}},
     }
     return check(Competition, values, "benchmark")
+
+
+def draw_photos(folder: Path, height: int = 1200, width: int = 1600) -> None:
+    """N_TRAIN + N_VAL pictures of bright ellipses on a rough ground, as JPEG of quality 92."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for i in range(N_TRAIN + N_VAL):
+        rng = np.random.default_rng(i)
+        rough = cv2.resize(
+            rng.normal(0, 30, (height // 4, width // 4, 3)).astype(np.float32), (width, height)
+        )
+        image = 90 + rough + rng.normal(0, 6, (height, width, 3))
+        mask = np.zeros((height, width), np.uint8)
+        for _ in range(20):
+            centre = (int(rng.integers(width)), int(rng.integers(height)))
+            axes = (int(rng.integers(20, 120)), int(rng.integers(20, 120)))
+            cv2.ellipse(mask, centre, axes, float(rng.integers(180)), 0, 360, 255, -1)
+        image += 70 * (mask > 0)[..., None]
+        cv2.imwrite(
+            str(folder / "images" / f"{i:03d}.jpg"),
+            image.clip(0, 255).astype(np.uint8),
+            [cv2.IMWRITE_JPEG_QUALITY, 92],
+        )
+        cv2.imwrite(str(folder / "masks" / f"{i:03d}.png"), mask)
+
+
+def split_objects(records: Any, folder: Path) -> list[list[Path]]:
+    """One PNG for each object of each mask, as the 2018 Data Science Bowl shipped them."""
+    every = []
+    for record in records:
+        mask = cv2.imread(str(record.masks[0]), cv2.IMREAD_GRAYSCALE)
+        n, numbers = cv2.connectedComponents((mask > 127).astype(np.uint8))
+        (folder / record.image_id).mkdir(parents=True)
+        files = [folder / record.image_id / f"{k}.png" for k in range(1, n)]
+        for k, file in enumerate(files, 1):
+            cv2.imwrite(str(file), (numbers == k).astype(np.uint8) * 255)
+        every.append(files)
+    return every
 
 
 def make_config(arch: str, encoder: str, size: int, epochs: int) -> ModelConfig:
@@ -84,10 +137,10 @@ def make_config(arch: str, encoder: str, size: int, epochs: int) -> ModelConfig:
 
 
 def make_arms(
-    root: Path, arch: str, encoder: str, size: int, epochs: int
+    root: Path, arch: str, encoder: str, size: int, epochs: int, kind: str
 ) -> dict[str, Callable[[int], Any]]:
     """The three arms, each a function of the epoch."""
-    competition, config = make_competition(root), make_config(arch, encoder, size, epochs)
+    competition, config = make_competition(root, kind), make_config(arch, encoder, size, epochs)
     found = find_records(competition, Path(competition.data.root)).train
     records = found[: N_TRAIN + N_VAL]
     n_val = min(N_VAL, len(records) // 4)
@@ -131,12 +184,22 @@ def make_arms(
     def checkpoint(epoch: int) -> None:
         write_checkpoint(root / "fold0", comp_loop.state(), epoch)
 
-    naive = make_naive(records, train, val, config, size)
+    masks = (
+        split_objects(records, root / "objects")
+        if kind == "objects"
+        else [list(record.masks) for record in records]
+    )
+    naive = make_naive(records, masks, train, val, config, size)
     return {"pure": pure, "comp": comp, "checkpoint": checkpoint, "naive": naive}
 
 
 def make_naive(
-    records: Any, train: list[int], val: list[int], config: ModelConfig, size: int
+    records: Any,
+    masks: list[list[Path]],
+    train: list[int],
+    val: list[int],
+    config: ModelConfig,
+    size: int,
 ) -> Callable[[int], None]:
     """The loop of many a notebook: decode, resize, augment, float32, step; then validate."""
     segmenter = build_model(config.model, task="binary", n_classes=1, channels=3)
@@ -146,9 +209,9 @@ def make_naive(
 
     def read(index: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
         image = cv2.cvtColor(cv2.imread(str(records[index].image)), cv2.COLOR_BGR2RGB)
-        mask = (cv2.imread(str(records[index].masks[0]), cv2.IMREAD_GRAYSCALE) > 127).astype(
-            np.uint8
-        )
+        mask = np.zeros(image.shape[:2], np.uint8)
+        for file in masks[index]:
+            mask |= (cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
         return (image, mask) if seed is None else augment(image, mask, seed)
@@ -191,11 +254,12 @@ def main() -> None:
     parser.add_argument("--arch", default="Unet")
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--data", choices=("masks", "objects", "photos"), default="masks")
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        arms = make_arms(Path(folder), args.arch, args.encoder, args.size, args.epochs)
+        arms = make_arms(Path(folder), args.arch, args.encoder, args.size, args.epochs, args.data)
         walls: dict[str, list[float]] = {name: [] for name in arms}
         cpus: dict[str, list[float]] = {name: [] for name in arms}
         for epoch in range(args.epochs):
@@ -212,7 +276,8 @@ def main() -> None:
     cpu = {name: statistics.median(values[1:]) for name, values in cpus.items()}
     epochs_a_minute = 60 / wall["comp"]
     print(
-        f"{args.arch}-{args.encoder} {args.size}x{args.size}, batch 8, {args.epochs - 1} epochs counted, 1 thread"
+        f"{args.arch}-{args.encoder} {args.size}x{args.size}, {args.data}, batch 8,"
+        f" {args.epochs - 1} epochs counted, 1 thread"
     )
     print(f"{'':34}{'wall (min)':>12}{'cpu (median)':>14}")
     for name in arms:
