@@ -5,19 +5,33 @@ Where masks and a table disagree the masks are the truth and the disagreement is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comp.config import Competition
 from comp.data.decode import read_size
-from comp.data.intake import Records
+from comp.data.intake import Record, Records
 from comp.data.intake_seen import Understood, draft_competition
 from comp.data.intake_tables import Shape, Table, code_shape, is_sample
-from comp.data.rle_check import Convention, disagreements, find_convention
+from comp.data.rle_check import (
+    absent_rows,
+    disagreements,
+    find_convention,
+    keys_of,
+    strings_convention,
+)
 from comp.errors import ConfigError, DataError, some
 from comp.formats.reading import RleTable, gather
 from comp.formats.rle_table import layout_of
+from comp.masks.convention import Convention, size_order
+
+Sizes = Mapping[str, tuple[int, int]]
+HEIGHT_NAMES = re.compile(r"(img|image|mask)?(h|height|rows)(px|pixels)?")
+WIDTH_NAMES = re.compile(r"(img|image|mask)?(w|width|cols|columns)(px|pixels)?")
+PLAIN_NUMBER = re.compile(r"[0-9]{1,9}")
+CONVENTION_KEYS = ("order", "base", "relative", "empty")
 
 
 def _rle_values(shape: Shape, convention: Convention | None) -> dict[str, Any]:
@@ -28,9 +42,9 @@ def _rle_values(shape: Shape, convention: Convention | None) -> dict[str, Any]:
     if shape.class_in_id:
         values["class_in_id"] = True
     values["row"] = shape.row
-    values["order"] = convention.order if convention else "column"
-    values["base"] = convention.base if convention else 1
-    values["empty"] = shape.empty
+    values |= {"order": "column", "base": 1} if convention is None else keys_of(convention.reading)
+    known = convention is not None and convention.empty is not None
+    values["empty"] = convention.empty if convention is not None and known else shape.empty
     return values
 
 
@@ -70,34 +84,42 @@ def look_at_codes(seen: Understood, tables: Sequence[Table], records: Records) -
             seen.problems.append(f"{table.name}: not used: {error}")
             continue
         seen.problems += faults
-        _compare(seen, table.name, shape, codes, competition, records)
+        sizes = known_sizes([r for r in records.train if r.image_id in set(codes.ids)])
+        _say_size_columns(seen, table, shape, sizes)
+        _compare(seen, shape, codes, competition, records, sizes)
         return
 
 
 def _compare(
     seen: Understood,
-    name: str,
     shape: Shape,
     codes: RleTable,
     competition: Competition,
     records: Records,
+    sizes: Sizes,
 ) -> None:
-    """Settle order and base, list the images whose rows and mask differ."""
-    listed = set(codes.ids)
+    """Settle the convention by the masks, list the images whose rows and mask differ."""
+    name, listed = codes.source, set(codes.ids)
     in_table = [record for record in records.train if record.image_id in listed]
-    first = sorted(in_table, key=lambda record: _is_square(record.image))
+    square = {i for i, (height, width) in sizes.items() if height == width}
+    first = sorted(in_table, key=lambda r: r.image_id in square or r.image_id not in sizes)
     convention = find_convention(codes, first, competition)
     seen.lines.append(f"{name}: run-length codes, {shape.told}")
-    if convention is None or not convention.agree[convention.order, convention.base]:
-        told = convention.told if convention else "no image tells the conventions apart"
+    if convention is None or not convention.n_images or not convention.fits:
+        told = "; ".join(convention.evidence) if convention else "no mask can be read"
+        if convention and convention.n_images:
+            told = f"{convention.told}"
         seen.problems.append(f"{name}: not used: agrees with the masks in no convention ({told})")
         return
-    seen.lines.append(f"{name}: {convention.told}")
-    rle = _rle_values(shape, convention)
+    rle = _settle(seen, name, shape, convention)
+    if rle is None:
+        return
     seen.values["data"]["train_rle"] = {"file": name, **rle}
-    seen.why["data.train_rle"] = f"{convention.told}"
-    asked = codes.submission.model_copy(update={"order": convention.order, "base": convention.base})
-    table = RleTable(codes.source, asked, codes.names, codes.ids, codes.cells)
+    seen.why["data.train_rle"] = convention.told
+    asked = codes.submission.model_copy(
+        update={key: rle[key] for key in CONVENTION_KEYS if key in rle}
+    )
+    table = replace(codes, submission=asked)
     differ = disagreements(table, in_table, competition)
     seen.lines.append(f"{name}: {len(in_table) - len(differ)} of {len(in_table)} masks agree")
     if differ:
@@ -105,21 +127,100 @@ def _compare(
             f"{name}: {len(differ)} images differ from their masks: {some(differ)}"
         )
     known = {record.image_id for record in records.train}
-    for told, alone in (
-        ("ids without an image", [i for i in codes.ids if i not in known]),
-        ("images without a row", sorted(known - listed)),
-    ):
-        if alone:
-            seen.problems.append(f"{name}: {len(alone)} {told}: {some(alone)}")
+    if alone := [i for i in codes.ids if i not in known]:
+        seen.problems.append(f"{name}: {len(alone)} ids without an image: {some(alone)}")
+    problems, notes = absent_rows(table, records.train, competition)
+    seen.problems += problems
+    seen.lines += notes
 
 
-def _is_square(path: Path) -> bool:
-    """True also where the header cannot be read."""
+def settle_by_strings(
+    seen: Understood, name: str, shape: Shape, codes: RleTable, sizes: Sizes
+) -> dict[str, Any] | None:
+    """The keys of `data.train_rle` but `file`, for a table that is the only truth.
+
+    What its codes tell is put into the report, and what they leave open into the problems, with the
+    commonest value written.
+
+    Args:
+        codes: the table read with any convention.
+        sizes: image_id -> (height, width) of the image files.
+
+    Returns:
+        None where the codes are no start-length pairs.
+    """
+    return _settle(seen, name, shape, strings_convention(codes, sizes))
+
+
+def _settle(
+    seen: Understood, name: str, shape: Shape, convention: Convention
+) -> dict[str, Any] | None:
+    """Print what was inferred, list what is open; return the keys of the table."""
+    seen.lines.append(f"{name}: {convention.told}")
     try:
-        height, width = read_size(path)
-    except DataError:
-        return True
-    return height == width
+        rle = _rle_values(shape, convention)
+    except DataError as error:
+        packed = f", packed as {convention.packed}" if convention.packed else ""
+        seen.problems.append(f"{name}: not used: {error}{packed}; write them as pairs")
+        return None
+    seen.lines.append(f"{name}: {'; '.join(convention.evidence)}")
+    if open_ := convention.open:
+        written = ", ".join(f"{key}: {rle.get(key, False)}" for key in _keys(open_))
+        told = "; ".join([*map(convention.say, open_), *convention.notes])
+        seen.problems.append(
+            f"{name}: its convention is not decided ({told}); written as {written}: look it up in"
+            " the competition's pages and set data.train_rle and submission accordingly"
+        )
+    return rle
+
+
+def _say_size_columns(seen: Understood, table: Table, shape: Shape, sizes: Sizes) -> None:
+    """Compare a table's columns of height and width with the images: some have them exchanged."""
+    columns = [_size_column(table.frame.columns, names) for names in (HEIGHT_NAMES, WIDTH_NAMES)]
+    if columns[0] is None or columns[1] is None:
+        return
+    cells = zip(*(table.frame[name].tolist() for name in (shape.id_column, *columns)), strict=True)
+    claimed = {
+        (i.rpartition("_")[0] if shape.class_in_id else i): (int(a), int(b))
+        for i, a, b in cells
+        if PLAIN_NUMBER.fullmatch(a) and PLAIN_NUMBER.fullmatch(b)
+    }
+    found = size_order(claimed, sizes)
+    where = f"{table.name}: columns {columns[0]}, {columns[1]}"
+    right, swapped = found.votes["height_width"], found.votes["width_height"]
+    told = (
+        f"{right} images that are not square fit as named, {swapped} exchanged, {found.n_square}"
+        " square ones fit both ways"
+    )
+    if found.order == "width_height":
+        seen.problems.append(f"{where}: height and width are exchanged ({told})")
+    elif found.order is None and right + swapped:
+        seen.problems.append(f"{where}: height and width are mixed up ({told})")
+    elif found.order is None and found.n_square:
+        seen.lines.append(f"{where}: whether height stands first is not decided ({told})")
+    elif found.order is not None:
+        seen.lines.append(f"{where}: as named ({told})")
+    if found.n_neither:
+        seen.problems.append(f"{where}: {found.n_neither} images have another size than that")
+
+
+def _size_column(columns: Iterable[str], names: re.Pattern[str]) -> str | None:
+    return next((c for c in columns if names.fullmatch(re.sub(r"[^a-z]", "", c.lower()))), None)
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    return ["relative" if name == "kind" else name for name in names]
+
+
+def known_sizes(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """image_id -> (height, width), of the images whose header can be read."""
+    sizes = {}
+    for record in records:
+        try:
+            sizes[record.image_id] = read_size(record.image)
+        except DataError:
+            continue  # `comp verify` names it
+    return sizes
 
 
 def look_at_sample(
@@ -141,7 +242,7 @@ def look_at_sample(
         return
     values = {"sample": sample.name, **_rle_values(shape, None)}
     if codes:
-        values |= {key: codes[key] for key in ("order", "base", "empty")}
+        values |= {key: codes[key] for key in CONVENTION_KEYS if key in codes}
     else:
         seen.why["submission"] = "no training table to check order, base and empty against"
     try:

@@ -91,9 +91,10 @@ class AnswerKey:
     def said(self) -> str:
         """How the key was read, in words."""
         layout = self.table.submission
+        n, k = len(self.ids), len(self.names)
         by = f"competition {self.competition.name}" if self.competition else "its column names"
         return (
-            f"{len(self.ids)} images x {len(self.names)} classes, {FORMATS[layout.row].doc}\n"
+            f"{n} image{'s' * (n != 1)} x {k} class{'es' * (k != 1)}, {FORMATS[layout.row].doc}\n"
             f"read by {by}: {', '.join(columns_of(layout))}; {layout.order}-major, first pixel "
             f"{layout.base}, empty {layout.empty!r}"
         )
@@ -110,32 +111,41 @@ def read_key(path: Path, competition: Competition | None = None) -> AnswerKey:
     Raises:
         SubmissionError: all that is wrong with it, at once.
     """
-    frame = read_table(path, SubmissionError)
+    source = f"key {path.name}"
+    try:
+        frame = read_table(path, SubmissionError)
+    except SubmissionError as error:
+        raise SubmissionError(f"the answer key cannot be read: {error}") from error
     if len(frame) == 0:
-        raise SubmissionError(f"{path.name}: an answer key without rows")
+        raise SubmissionError(f"{source}: an answer key without rows")
     if competition is not None and not _has_columns(frame, competition.submission):
         competition = None
     if competition is None:
-        layout = detect_layout(frame, path.name)
+        layout = detect_layout(frame, source)
     else:
         layout = competition.submission
         check_layout(layout, competition.n_classes)
     problems: list[str] = []
     names, shown = _classes(frame, layout, competition)
-    table = gather(frame, path.name, layout, names, problems, frame.columns)
+    table = gather(frame, source, layout, names, problems, frame.columns)
     if not FORMATS[layout.row].repeats:
+        if competition is not None and any(len(rows) > 1 for rows in table.cells.values()):
+            problems.append(
+                f"{source}: has several rows an id; if each row is an object, set submission.row: "
+                f"object for competition {competition.name!r} (or -o submission.row=object)"
+            )
         absent = [
             (i, k) for i in table.ids for k in range(len(table.names)) if (i, k) not in table.cells
         ]
         if absent:
             told = some(table.spell(key) for key in absent)
             problems.append(
-                f"{path.name}: the key itself has no row of {len(absent)} images and classes: "
-                f"{told}"
+                f"{source}: the key itself has no row of {len(absent)} "
+                f"pair{'s' * (len(absent) > 1)} of image and class: {told}"
             )
     owners = _owners(frame, layout, names)
-    sizes = _sizes(frame, path.name, owners, problems)
-    usage = _usage(frame, path.name, owners, problems)
+    sizes = _sizes(frame, source, owners, problems)
+    usage = _usage(frame, source, owners, problems)
     refuse(problems)
     return AnswerKey(
         table, competition, shown, tuple(sorted(table.ids)), tuple(frame.columns), sizes, usage
@@ -257,7 +267,7 @@ def _sizes(
             told = " x ".join(map(str, sizes[image_id]))
             wrong.append(f"row {number}, id {image_id!r}: {h} x {w}, but {told} before")
     if wrong:
-        problems.append(f"{source}: {len(wrong)} wrong sizes: {some(wrong)}")
+        problems.append(f"{source}: {len(wrong)} wrong size{'s' * (len(wrong) > 1)}: {some(wrong)}")
     return sizes
 
 
@@ -281,5 +291,7 @@ def _usage(
                 "of the image"
             )
     if wrong:
-        problems.append(f"{source}: {len(wrong)} wrong values of {column}: {some(wrong)}")
+        problems.append(
+            f"{source}: {len(wrong)} wrong value{'s' * (len(wrong) > 1)} of {column}: {some(wrong)}"
+        )
     return usage

@@ -69,7 +69,8 @@ class RleTable:
                 continue
             if len(runs) == 0 and len(rows) > 1:
                 problems.append(
-                    f"{where}: an empty mask beside {len(rows) - 1} other rows of the same image"
+                    f"{where}: an empty mask beside {len(rows) - 1} other row"
+                    f"{'s' * (len(rows) > 2)} of the same image"
                 )
             found.append(runs)
         return found
@@ -93,7 +94,7 @@ class RleTable:
         shared = sum(int(runs[:, 1].sum()) for runs in rows) - int(joined[:, 1].sum())
         if apart and shared and FORMATS[self.submission.row].repeats:
             problems.append(
-                f"{self.source}: {self.spell((image_id, k))}: objects share {shared} pixels"
+                f"{self.source}: {self.spell((image_id, k))}: objects share {shared} pixel{'s' * (shared > 1)}"
             )
         return joined
 
@@ -179,6 +180,7 @@ def gather(
     names: tuple[str, ...],
     problems: list[str],
     allowed: Collection[str] = (),
+    model: str = "",
 ) -> RleTable:
     """Sort the rows of a table by image and class; what is wrong goes to `problems`, the rest goes
     on.
@@ -186,13 +188,15 @@ def gather(
     Args:
         names: how the table spells each class.
         allowed: columns that may stand there beside the expected ones.
+        model: the table that columns and classes are taken from, for messages.
     """
-    _check_columns(frame, source, submission, problems, allowed)
+    as_in = f" (as in {model})" if model else ""
+    _check_columns(frame, source, submission, problems, allowed, as_in)
     if not has_classes(submission):
         names = ("",)
     cells: dict[Key, list[tuple[int, str]]] = {}
     if submission.id_column in frame:
-        keys = _keys(frame, source, submission, names, problems)
+        keys = _keys(frame, source, submission, names, problems, as_in)
         # without its column the cells cannot be judged, but ids still can
         texts = (
             frame[submission.rle_column]
@@ -226,6 +230,7 @@ def _check_columns(
     submission: Submission,
     problems: list[str],
     allowed: Collection[str],
+    as_in: str,
 ) -> None:
     expected, got = columns_of(submission), list(frame.columns)
     for name in expected:
@@ -233,13 +238,14 @@ def _check_columns(
             near = nearest(name, [column for column in got if column not in expected])
             hint = f" (is it {near!r}?)" if near else ""
             problems.append(
-                f"{source}: no column {name!r}{hint}; expected {', '.join(expected)}, got "
-                f"{', '.join(got)}"
+                f"{source}: no column {name!r}{hint}; expected {', '.join(expected)}{as_in}, "
+                f"got {', '.join(got)}"
             )
     extra = [name for name in got if name not in expected and name not in allowed]
     if extra:
         problems.append(
-            f"{source}: unexpected columns {some(map(repr, extra))}; expected {', '.join(expected)}"
+            f"{source}: unexpected {'column' if len(extra) == 1 else 'columns'} "
+            f"{some(map(repr, extra))}; expected {', '.join(expected)}{as_in}"
         )
 
 
@@ -249,13 +255,16 @@ def _keys(
     submission: Submission,
     names: tuple[str, ...],
     problems: list[str],
+    as_in: str,
 ) -> list[Key | None]:
     """The image and class of each row; None where the row does not say."""
     ids = frame[submission.id_column].tolist()
     index = {name: k for k, name in enumerate(names)}
     blank = [number for number, cell in enumerate(ids, 1) if not cell]
     if blank:
-        problems.append(f"{source}: {len(blank)} rows without an id: rows {some(blank)}")
+        problems.append(
+            f"{source}: {len(blank)} row{'s' * (len(blank) > 1)} without an id: {some(blank)}"
+        )
     if not has_classes(submission):
         return [(cell, 0) if cell else None for cell in ids]
     keys: list[Key | None] = []
@@ -276,8 +285,8 @@ def _keys(
     if unknown:
         form = "" if column is not None else " (ids are `<image_id>_<class>`)"
         problems.append(
-            f"{source}: {len(unknown)} rows of no known class{form}; known {some(names, 30)}: "
-            f"{some(unknown)}"
+            f"{source}: {len(unknown)} row{'s' * (len(unknown) > 1)} of no known class{form}; known "
+            f"{some(names, 30)}{as_in}: {some(unknown)}"
         )
     return keys
 

@@ -95,6 +95,7 @@ def layout_of(rle: Rle, names: tuple[str, ...] | None = None) -> Submission:
         row=rle.row,
         order=rle.order,
         base=rle.base,
+        relative=rle.relative,
         empty=rle.empty,
     )
 
@@ -134,7 +135,7 @@ def read_cell(cell: str, submission: Submission, height: int, width: int, where:
     if not cell.strip():
         raise SubmissionError(f"{where}: blank cell; an empty mask is {marker} here")
     try:
-        return parse(cell, height, width, submission.base, where)
+        return parse(cell, height, width, submission.base, where, submission.relative)
     except SubmissionError as error:
         if cell.strip() in KNOWN_MARKERS:
             raise SubmissionError(f"{error} (an empty mask is {marker} here)") from None
@@ -142,12 +143,14 @@ def read_cell(cell: str, submission: Submission, height: int, width: int, where:
 
 
 def _one_cell(plane: np.ndarray, submission: Submission) -> list[str]:
-    return [encode(plane, submission.order, submission.base) or submission.empty]
+    code = encode(plane, submission.order, submission.base, submission.relative)
+    return [code or submission.empty]
 
 
 def _object_cells(plane: np.ndarray, submission: Submission) -> list[str]:
     found = objects(plane, submission.connectivity, submission.order)
-    return [text_of(runs, submission.base) for runs in found] or [submission.empty]
+    cells = [text_of(runs, submission.base, submission.relative) for runs in found]
+    return cells or [submission.empty]
 
 
 FORMATS: dict[str, Format] = {

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 NOT_A_NUMBER, ODD_COUNT, BEFORE_FIRST, NO_LENGTH, PAST_END, TOO_MANY = 1, 2, 3, 4, 5, 6
-LARGE = 1 << 60  # a number this long is past the end of any image; more digits are not added
+LARGE = 1 << 60  # past the end of any image: a number that would grow beyond it stays there
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -78,18 +78,21 @@ def find_runs(flat: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def write_runs(runs: np.ndarray, base: int, out: np.ndarray) -> int:
+def write_runs(runs: np.ndarray, base: int, out: np.ndarray, relative: bool = False) -> int:
     """Write ``start length start length`` as ASCII into `out` and return the number of bytes.
 
     Args:
         runs: (R, 2) int64 zero-based.
         out: uint8, long enough for every number and a space after each.
+        relative: starts are counted from the end of the run before.
     """
-    at = 0
+    at, last_end = 0, 0
     digits = np.empty(20, np.uint8)
     for r in range(runs.shape[0]):
         for c in range(2):
-            value = runs[r, c] + (base if c == 0 else 0)
+            value = runs[r, c]
+            if c == 0:
+                value += base - last_end
             k = 0
             while True:
                 digits[k] = 48 + value % 10
@@ -103,18 +106,21 @@ def write_runs(runs: np.ndarray, base: int, out: np.ndarray) -> int:
                 at += 1
             out[at] = 32
             at += 1
+        if relative:
+            last_end = runs[r, 0] + runs[r, 1]
     return max(at - 1, 0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def read_runs(
-    text: np.ndarray, base: int, n_pixels: int, runs: np.ndarray
+    text: np.ndarray, base: int, n_pixels: int, runs: np.ndarray, relative: bool = False
 ) -> tuple[int, int, int, bool]:
     """Read ``start length`` pairs from ASCII, stopping at the first fault.
 
     Args:
         text: (n,) uint8; numbers are set apart by spaces or tabs.
         runs: (capacity, 2) int64, filled with zero-based runs.
+        relative: starts are counted from the end of the run before.
 
     Returns:
         fault (0: none, else a constant of this module), number of runs read, byte where the faulty
@@ -132,14 +138,13 @@ def read_runs(
             digit = int(text[i]) - 48
             if digit < 0 or digit > 9:
                 return NOT_A_NUMBER, found, token, tidy
-            if value < LARGE:
-                value = value * 10 + digit
+            value = value * 10 + digit if value < LARGE // 10 else LARGE
             i += 1
         numbers += 1
         if numbers % 2:
             if value < base:
                 return BEFORE_FIRST, found, token, tidy
-            start, begin = value - base, token
+            start, begin = value - base + (last_end if relative else 0), token
             continue
         if value == 0:
             return NO_LENGTH, found, begin, tidy

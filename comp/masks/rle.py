@@ -1,8 +1,9 @@
 """Run-length codes: mask to ``start length start length`` and back. The parser is strict: it
 guesses nothing.
 
-A table of runs is (R, 2) int64, zero-based start and length, in the pixel order of the code. How a
-table spells an empty mask is the formats' business: here no runs are the empty text.
+A table of runs is (R, 2) int64, zero-based start and length, in the pixel order of the code. In a
+relative code (SIIM-ACR 2019) a start counts from the end of the run before. How a table spells an
+empty mask is the formats' business: here no runs are the empty text.
 """
 
 from __future__ import annotations
@@ -60,27 +61,34 @@ def runs_of(mask: np.ndarray, order: Order = "column") -> np.ndarray:
     return runs
 
 
-def text_of(runs: np.ndarray, base: int = 1) -> str:
-    """Write runs (R, 2) int64 zero-based as ``start length ...``; the first pixel is `base`."""
+def text_of(runs: np.ndarray, base: int = 1, relative: bool = False) -> str:
+    """Write runs (R, 2) int64 zero-based as ``start length ...``; the first pixel is `base`.
+
+    Args:
+        relative: the pixel after the run before is `base`; runs must be sorted and apart.
+    """
     if len(runs) == 0:
         return ""
     n_digits = len(str(int(runs.max()) + base))
     out = np.empty(len(runs) * 2 * (n_digits + 1), np.uint8)
-    return out[: _kernels().write_runs(runs, base, out)].tobytes().decode("ascii")
+    return out[: _kernels().write_runs(runs, base, out, relative)].tobytes().decode("ascii")
 
 
-def encode(mask: np.ndarray, order: Order = "column", base: int = 1) -> str:
+def encode(mask: np.ndarray, order: Order = "column", base: int = 1, relative: bool = False) -> str:
     """Return the run-length code of a mask: sorted, maximal, in-bounds runs; "" when it is empty.
 
     Args:
         mask: (H, W) uint8 or bool, 0 and 1.
         order: column (down the columns, Kaggle's habit) or row.
         base: number of the first pixel, 1 or 0.
+        relative: starts are counted from the end of the run before.
     """
-    return text_of(runs_of(mask, order), base)
+    return text_of(runs_of(mask, order), base, relative)
 
 
-def parse(text: str, height: int, width: int, base: int = 1, where: str = "") -> np.ndarray:
+def parse(
+    text: str, height: int, width: int, base: int = 1, where: str = "", relative: bool = False
+) -> np.ndarray:
     """Read a run-length code strictly.
 
     Args:
@@ -88,6 +96,7 @@ def parse(text: str, height: int, width: int, base: int = 1, where: str = "") ->
         height, width: the image's size; no run may pass its last pixel.
         base: number of the first pixel.
         where: what a message begins with, such as ``sub.csv: row 17, id 'a'``.
+        relative: starts are counted from the end of the run before.
 
     Returns:
         (R, 2) int64, zero-based, sorted by start (the text need not be), apart from each other.
@@ -102,13 +111,15 @@ def parse(text: str, height: int, width: int, base: int = 1, where: str = "") ->
     n_pixels = height * width
     # "1 1 " is the shortest run, and apart runs are no more than the pixels
     runs = np.empty((min((data.size + 1) // 4, n_pixels) + 1, 2), np.int64)
-    fault, found, at, tidy = kernels.read_runs(data, base, n_pixels, runs)
+    fault, found, at, tidy = kernels.read_runs(data, base, n_pixels, runs, relative)
     runs = runs[:found]
     reason = (
         _reason(kernels, fault, data[at : at + 4096].tobytes(), height, width, base)
         if fault
         else ""
     )
+    if relative and fault == kernels.PAST_END:
+        reason += " (starts count from the end of the run before)"
     if not fault and not tidy:
         runs = runs[np.argsort(runs[:, 0], kind="stable")]
         over = np.flatnonzero(runs[:-1].sum(axis=1) > runs[1:, 0])
@@ -168,10 +179,16 @@ def fill(runs: np.ndarray, height: int, width: int, order: Order = "column") -> 
 
 
 def decode(
-    text: str, height: int, width: int, order: Order = "column", base: int = 1, where: str = ""
+    text: str,
+    height: int,
+    width: int,
+    order: Order = "column",
+    base: int = 1,
+    where: str = "",
+    relative: bool = False,
 ) -> np.ndarray:
     """Read a run-length code into a mask (H, W) uint8 0/1; `parse` says what is refused."""
-    return fill(parse(text, height, width, base, where), height, width, order)
+    return fill(parse(text, height, width, base, where, relative), height, width, order)
 
 
 def union(tables: list[np.ndarray]) -> np.ndarray:

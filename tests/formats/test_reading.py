@@ -53,11 +53,11 @@ def test_masks_of_objects_are_their_union_and_may_not_share_pixels(tmp_path: Pat
     assert read.ids == ("a", "b")
     assert read.mask("a", 2, 3).sum() == 3 and read.mask("b", 2, 3).sum() == 0
     read = read_submission(table(tmp_path, "ImageId,EncodedPixels\na,1 3\na,3 1\n"), layout)
-    with pytest.raises(SubmissionError, match=r"sub.csv: id 'a': objects share 1 pixels"):
+    with pytest.raises(SubmissionError, match=r"sub.csv: id 'a': objects share 1 pixel"):
         read.mask("a", 2, 3)
     assert read.mask("a", 2, 3, apart=False).sum() == 3
     read = read_submission(table(tmp_path, "ImageId,EncodedPixels\na,1 3\na,\n"), layout)
-    with pytest.raises(SubmissionError, match="row 2, id 'a': an empty mask beside 1 other rows"):
+    with pytest.raises(SubmissionError, match="row 2, id 'a': an empty mask beside 1 other row of"):
         read.mask("a", 2, 3)
 
 
@@ -70,7 +70,7 @@ def test_classes_within_ids(tmp_path: Path) -> None:
     assert read.ids == ("a_b.jpg",)
     np.testing.assert_array_equal(read.mask("a_b.jpg", 1, 2, "multilabel"), [[[1, 0]], [[0, 0]]])
     with pytest.raises(
-        SubmissionError, match=r"1 rows of no known class .*row 2, id 'a_b.jpg_Suga'"
+        SubmissionError, match=r"1 row of no known class .*row 2, id 'a_b.jpg_Suga'"
     ):
         read_submission(table(tmp_path, text.replace("Sugar", "Suga")), layout, 2)
 
@@ -85,8 +85,8 @@ def test_everything_wrong_at_once(tmp_path: Path) -> None:
         "no column 'EncodedPixels'",
         "expected ImageId, ClassId, EncodedPixels, got ImageId, ClassId, Pixels, more",
         "1 repeated: id 'a', class '0' (rows 1, 2)",
-        "1 rows of no known class; known 0, 1: row 3, id 'a', class '7'",
-        "1 rows without an id: rows 4",
+        "1 row of no known class; known 0, 1: row 3, id 'a', class '7'",
+        "1 row without an id: 4",
     ):
         assert part in said
 

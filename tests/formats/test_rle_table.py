@@ -70,11 +70,20 @@ def test_the_longest_class_name_that_fits_is_taken_off_an_id() -> None:
 
 
 def test_a_training_table_has_the_same_layout() -> None:
-    rle = Rle(file="train.csv", class_column="c", row="image_class", order="row", base=0, empty="-")
+    rle = Rle(
+        file="train.csv", class_column="c", row="image_class", order="row", base=0, relative=True,
+        empty="-",
+    )  # fmt: skip
     layout = layout_of(rle, ("p", "q"))
     assert layout.class_names == ("p", "q") and layout.sample is None
-    for key in ("id_column", "rle_column", "class_column", "row", "order", "base", "empty"):
+    for key in ("id_column", "rle_column", "class_column", "row", "order", "base", "relative", "empty"):
         assert getattr(layout, key) == getattr(rle, key)
+
+
+def test_a_younger_key_does_not_change_what_is_stored_of_an_older_competition() -> None:
+    for section in (Submission(), Rle(file="train.csv")):
+        assert "relative" not in section.model_dump()
+        assert section.model_copy(update={"relative": True}).model_dump()["relative"] is True
 
 
 @pytest.mark.parametrize("empty", ["", "-1", "-", "1 0", "nan"])
@@ -105,10 +114,15 @@ def test_another_marker_is_refused_and_the_right_one_named(
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @pytest.mark.parametrize("order", ["column", "row"])
 @pytest.mark.parametrize("base", [0, 1])
-def test_every_format_writes_cells_that_read_back(name: str, order: str, base: int) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_every_format_writes_cells_that_read_back(
+    name: str, order: str, base: int, relative: bool
+) -> None:
     fmt = FORMATS[name]
     assert fmt.name == name and fmt.doc
-    layout = Submission.model_validate({"row": name, "order": order, "base": base, "empty": "-"})
+    layout = Submission.model_validate(
+        {"row": name, "order": order, "base": base, "relative": relative, "empty": "-"}
+    )
     plane = (np.random.default_rng(5).random((11, 7)) < 0.3).astype(np.uint8)
     cells = fmt.cells(plane, layout)
     assert (len(cells) > 1) == fmt.repeats

@@ -45,6 +45,8 @@ LAYOUTS: list[tuple[str, dict[str, Any]]] = [
     ("binary", {}),
     ("binary", {"order": "row", "base": 0, "empty": "-", "id_column": "i", "rle_column": "r"}),
     ("binary", {"row": "object"}),
+    ("binary", {"relative": True, "base": 0, "empty": "-1"}),  # SIIM-ACR 2019
+    ("binary", {"row": "object", "relative": True, "base": 0, "order": "row"}),
     ("binary", {"row": "object", "connectivity": 4, "order": "row"}),
     ("multiclass", {"row": "image_class", "class_column": "c"}),
     ("multilabel", {"row": "image_class", "class_column": "c", "class_names": ("3", "1", "2")}),

@@ -64,6 +64,40 @@ def test_word_skipping_finds_the_runs_of_long_plain_stretches(mask: np.ndarray) 
     assert rle.encode(wide, "row") == plain_encode(wide, "row", 1)
 
 
+@given(MASKS, ORDERS, st.integers(0, 1))
+def test_relative_codes_read_back(mask: np.ndarray, order: str, base: int) -> None:
+    text = rle.encode(mask, order, base, relative=True)
+    place, drawn = 0, np.zeros(mask.size, np.uint8)
+    numbers = [int(word) for word in text.split()]
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        place += start - base
+        drawn[place : place + length] = 1
+        place += length
+    shape_order = "F" if order == "column" else "C"
+    np.testing.assert_array_equal(drawn.reshape(mask.shape, order=shape_order), mask)
+    back = rle.decode(text, *mask.shape, order, base, relative=True)
+    np.testing.assert_array_equal(back, mask)
+
+
+def test_a_relative_code_as_in_siim_acr() -> None:
+    np.testing.assert_array_equal(
+        rle.parse("3 2 1 4 0 1", 4, 5, base=0, relative=True), [[3, 2], [6, 4], [10, 1]]
+    )
+    assert rle.text_of(np.array([[3, 2], [6, 4]]), base=0, relative=True) == "3 2 1 4"
+    with pytest.raises(SubmissionError, match=r"run 9 4 passes .* \(starts count from the end of"):
+        rle.parse("3 5 9 4", 4, 5, base=0, relative=True)
+    with pytest.raises(SubmissionError, match="start 0 is before the first pixel"):
+        rle.parse("3 5 0 4", 4, 5, base=1, relative=True)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("number", [10**19, 2**64 + 3, 10**30, (1 << 63) - 1, 12 * 10**17])
+def test_numbers_beyond_64_bits_are_past_the_end(number: int, relative: bool) -> None:
+    for text in (f"1 {number}", f"{number} 1"):
+        with pytest.raises(SubmissionError, match="passes the last of"):
+            rle.parse(text, 10**9, 10**9, relative=relative)
+
+
 def test_a_worked_example() -> None:
     mask = np.zeros((4, 5), np.uint8)
     mask[:2, 0] = 1  # pixels 1 and 2 down the first column
@@ -213,9 +247,14 @@ def test_kernels_equal_their_plain_twins_uncompiled() -> None:
     room = np.empty((len(runs) + 1, 2), np.int64)
     assert kernels.read_runs.py_func(text, 1, mask.size, room)[:2] == (0, len(runs))
     np.testing.assert_array_equal(room[: len(runs)], runs)
+    code = np.frombuffer(rle.text_of(runs, 0, relative=True).encode(), np.uint8)
+    assert kernels.read_runs.py_func(code, 0, mask.size, room, True)[:2] == (0, len(runs))
+    np.testing.assert_array_equal(room[: len(runs)], runs)
     assert kernels.shared_pixels.py_func(runs, runs) == mask.sum()
     out = np.empty(len(text) + 1, np.uint8)
     assert kernels.write_runs.py_func(runs, 1, out) == len(text)
+    assert kernels.write_runs.py_func(runs, 0, out, True) == len(code)
+    np.testing.assert_array_equal(out[: len(code)], code)
     drawn = np.zeros(mask.size, np.uint8)
     kernels.fill_runs.py_func(runs, drawn)
     np.testing.assert_array_equal(drawn, flat)
