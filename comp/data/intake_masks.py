@@ -1,128 +1,110 @@
-"""The numbers that stand in all mask files -> task, classes and the rule that reads them, or a refusal.
+"""What stands in all mask files -> task, classes and the rule that reads them, or a refusal.
 
-Only what one look settles is settled; two readings of the same numbers are an error that shows both.
+The best guess is made, and what does not fit it is listed as a problem with file and value: reading
+refuses such values until they are settled. Two readings as good as each other are an error.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from comp.config import IGNORE
-from comp.data.intake import Record
-from comp.data.labels import present_values, read_mask_values
+from comp.data.intake_colors import palette_notes, rule_by_colors
+from comp.data.mask_facts import MaskFacts, look_at_masks
+from comp.data.mask_rules import (
+    BACKGROUND_NAMES,
+    IGNORE_NAMES,
+    VOC_CLASSES,
+    ClassTable,
+    MaskRule,
+)
 from comp.errors import DataError, some
 
-VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
-    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
-    "train", "tvmonitor",
-)  # fmt: skip
-IGNORE_NAMES = ("ignore", "ignored", "void")
-BACKGROUND_NAMES = ("background", "bg", "other", "none")
-
-
-@dataclass
-class MaskFacts:
-    """What all masks hold together.
-
-    Args:
-        pixels: value -> pixels; the set pixels of 1-bit files are counted in `bits` instead.
-        files: value -> files that hold it.
-        one_with_255: files that hold both 1 and 255.
-        faults: masks that cannot be read, one message each.
-    """
-
-    n_files: int = 0
-    pixels: Counter[int] = field(default_factory=Counter)
-    files: Counter[int] = field(default_factory=Counter)
-    first: dict[int, Path] = field(default_factory=dict)
-    bits: int = 0
-    one_with_255: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def values(self) -> list[int]:
-        return sorted(self.pixels)
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """A list of classes beside the data.
-
-    Args:
-        names: mask value -> name, in the file's order, without the ignored one.
-        ignore: the value named ignore or void, or 255.
-    """
-
-    source: str
-    names: dict[int, str]
-    ignore: int | None
-
-
-@dataclass(frozen=True)
-class MaskRule:
-    """How the masks are read; the fields are those of competition.yaml."""
-
-    task: str
-    classes: tuple[str, ...]
-    ignore_index: int | None = None
-    mask_values: dict[int, int] | None = None
-    mask_threshold: int | None = None
-    notes: tuple[str, ...] = ()
-
-
-def look_at_masks(records: Sequence[Record]) -> MaskFacts:
-    """Read every mask once, two at a time."""
-    facts = MaskFacts()
-    paths = [path for record in records for path in record.masks]
-    with ThreadPoolExecutor(2) as pool:
-        for path, found in zip(paths, pool.map(_count, paths), strict=True):
-            facts.n_files += 1
-            if isinstance(found, str):
-                facts.faults.append(found)
-                continue
-            counts, one_bit = found
-            if one_bit:
-                facts.bits += counts.pop(1, 0)
-            facts.pixels.update(counts)
-            facts.files.update(counts.keys())
-            facts.one_with_255 += 1 in counts and IGNORE in counts
-            for value in counts:
-                facts.first.setdefault(value, path)
-    return facts
-
-
-def _count(path: Path) -> tuple[dict[int, int], bool] | str:
-    try:
-        values = read_mask_values(path)
-    except DataError as error:
-        return str(error)
-    if values.dtype == bool:
-        on = int(values.sum())
-        return {v: n for v, n in ((0, values.size - on), (1, on)) if n}, True
-    if values.dtype == np.uint8:
-        table = np.bincount(values.ravel(), minlength=256)
-        return {v: int(table[v]) for v in present_values(values)}, False
-    found, n = np.unique(values, return_counts=True)
-    return {int(v): int(k) for v, k in zip(found, n, strict=True)}, False
+__all__ = [
+    "IGNORE_NAMES",
+    "VOC_CLASSES",
+    "ClassTable",
+    "MaskFacts",
+    "MaskRule",
+    "choose_rule",
+    "look_at_masks",
+]
 
 
 def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> MaskRule:
     """Settle task, classes and rule.
 
     Raises:
-        DataError: no mask can be read, or the numbers allow more than one reading.
+        DataError: no mask can be read, or what they hold allows more than one reading.
     """
-    if not facts.pixels and not facts.bits:
+    if not facts.pixels and not facts.bits and not facts.colored:
         raise DataError("no mask can be read: " + some(facts.faults, 2))
-    if table is not None:
-        return _by_table(facts, table)
+    rule = rule_by_colors(facts, table, layout)
+    if rule is None:
+        rule = _by_table(facts, table) if table is not None else _by_values(facts, layout)
+        rule = replace(rule, notes=(*rule.notes, *palette_notes(facts)))
+        if facts.colored:
+            told = (
+                f"{len(facts.colored)} colour masks among masks of one band: {some(facts.colored)}"
+            )
+            rule = replace(rule, problems=(*rule.problems, told))
+    return replace(rule, notes=(*rule.notes, *_inverted_notes(facts, rule)))
+
+
+def _by_values(facts: MaskFacts, layout: str) -> MaskRule:
+    """The rule of numbers alone; rare values that disturb it are left out of it and listed."""
+    for share, of_files in ((1e-3, 0.02), (0.02, 0.05)):
+        strays = facts.strays(share, of_files)
+        found = _fitting(facts, layout) if not _odd(facts, strays, layout) else None
+        if found is not None:
+            return found
+        for n in range(1, len(strays) + 1):
+            left = facts.without(strays[:n])
+            found = _fitting(left, layout) if left.pixels else None
+            if found is not None and not _odd(left, strays[n:], layout):
+                return _with_strays(found, facts, strays[:n])
+    found = _fitting(facts, layout)
+    if found is not None:
+        return found
+    values = facts.values
+    raise DataError(
+        f"masks hold {len(values)} values ({some(values, 12)}; {values[-1]} first in"
+        f" {facts.first[values[-1]]}), which can be read in more than one way. Decide by adding"
+        " classes.csv (ClassId,Name; a class named ignore is not scored) to the data; or write"
+        " configs/competition.yaml by hand with data.mask_values, such as {0: 0, 128: 1, 255: 2},"
+        " or data.mask_threshold for soft binary masks"
+    )
+
+
+def _odd(facts: MaskFacts, strays: Sequence[int], layout: str) -> bool:
+    """True when a rare value stands apart from the others, or turns two classes into three."""
+    values = [v for v in facts.values if v != IGNORE]
+    rare = [v for v in strays if v in facts.pixels]
+    if not rare or layout == "voc" or set(facts.values) <= {0, 1, IGNORE, 65535}:
+        return False
+    kept = [v for v in values if v not in rare]
+    if kept in ([0], [0, 1]):
+        return True
+    return any(v > max(kept, default=0) + 1 for v in rare if v != IGNORE)
+
+
+def _with_strays(rule: MaskRule, facts: MaskFacts, strays: Iterable[int]) -> MaskRule:
+    """The rule with a problem for each value that was left out of it."""
+    if rule.mask_threshold is not None:
+        return rule  # a threshold reads every value
+    told = [
+        f"mask value {v}: {facts.pixels[v]} pixels in {facts.files[v]} of {facts.n_files} masks, first"
+        f" in {facts.first[v]}: a mistake, or a class? Mend the file, or name the value in"
+        " data.mask_values; until then it is an error"
+        for v in sorted(strays)
+    ]
+    return replace(rule, problems=(*rule.problems, *told))
+
+
+def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
+    """The one reading of these numbers; None: there is none, or more than one."""
     values = facts.values
     if layout == "voc" and all(v <= 20 or v == IGNORE for v in values):
         note = "classes 0..20 of Pascal VOC, 255 marks their borders: nothing is scored there"
@@ -138,32 +120,26 @@ def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> Mask
         return MaskRule("multiclass", names, ignore, notes=(note,))
     if len(values) == 2 and values[0] == 0:
         return MaskRule("binary", ("object",), mask_values={0: 0, values[1]: 1})
-    if len(values) > 32 and _two_peaks(facts):
+    soft = len(values) > 32 or (len(values) > (4 if facts.n_lossy else 16) and _mostly_top(facts))
+    if soft and _two_peaks(facts):
         threshold = (max(values) + 1) // 2
         note = f"soft edges ({len(values)} values up to {max(values)}): foreground from {threshold}"
         return MaskRule("binary", ("object",), mask_threshold=threshold, notes=(note,))
-    raise DataError(
-        f"masks hold {len(values)} values ({some(values, 12)}; {values[-1]} first in"
-        f" {facts.first[values[-1]]}), which can be read in more than one way. Decide by adding"
-        " classes.csv (ClassId,Name; a class named ignore is not scored) to the data; or write"
-        " configs/competition.yaml by hand with data.mask_values, such as {0: 0, 128: 1, 255: 2},"
-        " or data.mask_threshold for soft binary masks"
-    )
+    return None
 
 
-def _binary(facts: MaskFacts) -> MaskRule:
-    """Masks of 0 against one of 1, 255, 65535; in 0, 1 and 255 together, 255 is ignored."""
+def _binary(facts: MaskFacts) -> MaskRule | None:
+    """Masks of 0 against one of 1, 255, 65535; in 0, 1 and 255 together, 255 is ignored.
+
+    None: 255 is alone in many masks and beside 1 in many.
+    """
     on = [v for v in facts.values if v != 0]
     if not on and not facts.bits:
         note = "every mask is empty: nothing can be learned from them"
         return MaskRule("binary", ("object",), mask_values={0: 0, 1: 1}, notes=(note,))
     if facts.one_with_255:
         if IGNORE in on and facts.files[IGNORE] > facts.one_with_255 + facts.n_files // 2:
-            raise DataError(
-                f"255 stands beside 1 in {facts.one_with_255} masks and without it in"
-                f" {facts.files[IGNORE] - facts.one_with_255}: ignore or foreground? Add"
-                " classes.csv (ClassId,Name) to the data, or write configs/competition.yaml by hand"
-            )
+            return _ones_beside_255(facts)
         note = f"255 stands beside 1 in {facts.one_with_255} masks: taken as ignore, not scored"
         rule = {0: 0, 1: 1, IGNORE: IGNORE}
         return MaskRule("binary", ("object",), IGNORE, mask_values=rule, notes=(note,))
@@ -171,14 +147,31 @@ def _binary(facts: MaskFacts) -> MaskRule:
     return MaskRule("binary", ("object",), mask_values={0: 0, **dict.fromkeys(on, 1)}, notes=notes)
 
 
+def _ones_beside_255(facts: MaskFacts) -> MaskRule:
+    """255 is foreground in most masks; what 1 means beside it is asked."""
+    alone = facts.files[IGNORE] - facts.one_with_255
+    told = (
+        f"255 stands beside 1 in {facts.one_with_255} masks and without it in {alone}: 255 is taken"
+        f" as foreground, and 1 (first in {facts.first[1]}) is an error until it is settled: mend the"
+        " files, or name 1 in data.mask_values (255: 255 with ignore_index: 255, were 255 to be ignored)"
+    )
+    on = {v: 1 for v in facts.values if v not in (0, 1)}
+    return MaskRule("binary", ("object",), mask_values={0: 0, **on}, problems=(told,))
+
+
 def _by_table(facts: MaskFacts, table: ClassTable) -> MaskRule:
-    """Classes as the table names them; values that it does not name are refused."""
+    """Classes as the table names them; values that it does not name are problems, or refused."""
     known = {*table.names, *([] if table.ignore is None else [table.ignore])}
-    if unnamed := [v for v in facts.values if v not in known]:
+    unnamed = [v for v in facts.values if v not in known]
+    if unnamed and not set(unnamed) <= set(facts.strays(0.02, 0.05)):
         raise DataError(
             f"masks hold value {some(unnamed)} (first in {facts.first[unnamed[0]]}), which"
             f" {table.source} does not name; add it there (a class named ignore is not scored)"
         )
+    return _with_strays(_table_rule(facts, table), facts, unnamed)
+
+
+def _table_rule(facts: MaskFacts, table: ClassTable) -> MaskRule:
     names = tuple(table.names.values())
     plain = list(table.names) == list(range(len(names)))
     values = None if plain else {v: k for k, v in enumerate(table.names)}
@@ -199,4 +192,40 @@ def _two_peaks(facts: MaskFacts) -> bool:
     """True when nearly all pixels lie near 0 or near the top: a blurred or compressed binary mask."""
     top = max(facts.values)
     ends = sum(n for v, n in facts.pixels.items() if v <= top // 4 or v >= top - top // 4)
-    return 128 <= top <= 255 and ends >= 0.8 * sum(facts.pixels.values())
+    in_scale = 128 <= top <= 255 or top >= 32768
+    return in_scale and ends >= 0.8 * sum(facts.pixels.values())
+
+
+def _mostly_top(facts: MaskFacts) -> bool:
+    """True when what is not near 0 is mostly near the top: few values between are edges, not classes."""
+    top = max(facts.values)
+    above = sum(n for v, n in facts.pixels.items() if v > top // 4)
+    return 2 * sum(n for v, n in facts.pixels.items() if v >= top - top // 4) > above
+
+
+def _inverted_notes(facts: MaskFacts, rule: MaskRule) -> list[str]:
+    """What speaks for masks that mark the background; told, never acted on."""
+    if rule.task != "binary" or not facts.marked:
+        return []
+    partly = [(path, on, border) for path, on, border in facts.marked if 0 < on < 1]
+    turned = [path for path, on, border in partly if on > 0.6 and border > 0.9]
+    if len(turned) > 0.8 * len(partly) and len(turned) > 2:
+        mean = sum(on for _, on, _ in partly) / len(partly)
+        return [
+            f"inverted? The foreground is {mean:.0%} of the pixels and nearly the whole border of"
+            f" {len(turned)} of {len(partly)} masks: if they mark the background, set"
+            " data.mask_invert: true"
+        ]
+    usual = [on for path, on, _ in partly if path not in set(turned)]
+    if turned and len(partly) >= 10 and len(turned) <= 0.2 * len(partly):
+        middle = sorted(usual)[len(usual) // 2]
+        if middle < 0.3:
+            return [
+                f"inverted? {len(turned)} masks are mostly foreground up to their border, while half"
+                f" of the others have less than {middle:.0%}: look at {some(map(_short, turned))}"
+            ]
+    return []
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from comp.config import IGNORE
 
+STRETCH_PERCENTILES = (0.5, 99.8)
 _BANDS = 4  # cv2.INTER_AREA refuses more bands at once
 
 
@@ -49,7 +50,12 @@ def stretch_image(image: np.ndarray) -> np.ndarray:
     Returns:
         the same shape and dtype.
     """
-    low, high = (float(v) for v in np.percentile(image, (0.5, 99.8)))
+    low, high = (float(v) for v in np.percentile(image, STRETCH_PERCENTILES))
+    return stretch_to(image, low, high)
+
+
+def stretch_to(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`stretch_image` of an image, or of some of its rows, whose percentiles are known."""
     if high <= low:
         return image
     if image.dtype == np.uint8:

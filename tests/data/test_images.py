@@ -1,14 +1,11 @@
-"""Reading images and masks: every kind of file, one rule each, and every refusal's message."""
+"""Reading images: every kind of file, one rule each, scales, bands, and every refusal's message."""
 
 from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,35 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from comp.config import Competition, check
 from comp.data import decode as decoding
-from comp.data.decode import decode
-from comp.data.images import read_image, read_labels, read_mask_values, read_size
+from comp.data.bands import BandPath
+from comp.data.decode import Stored, decode
+from comp.data.images import read_image, read_labels, read_mask_values, read_size, to_image
 from comp.data.intake import Record
-from comp.data.labels import to_labels
-from comp.errors import DataError
-
-RNG = np.random.default_rng(1)
-RGB = RNG.integers(0, 256, (20, 31, 3), dtype=np.uint8)
-GREY = RGB[..., 0].copy()
-
-
-def competition(task: str = "binary", classes: int = 1, **more: Any) -> Competition:
-    data = {k: more.pop(k) for k in list(more) if k in ("mask_values", "mask_threshold")}
-    values = {
-        "name": "t",
-        "task": task,
-        "classes": [f"c{k}" for k in range(classes)],
-        "data": {"root": ".", "train": [{"images": "{id}.png", "masks": "m/{id}.png"}], **data},
-        **more,
-    }
-    return check(Competition, values, "test")
-
-
-def save(path: Path, pixels: np.ndarray, **kwargs: Any) -> Path:
-    Image.fromarray(pixels).save(path, **kwargs)
-    return path
-
+from comp.errors import ConfigError, DataError
+from tests.data.reading import GREY, RGB, competition, data_of, save
 
 # ------------------------------------------------------------------------------------------ images
 
@@ -149,31 +124,6 @@ def test_more_bands_than_asked_are_an_error_not_a_choice(tmp_path: Path) -> None
     assert np.array_equal(read_image(tmp_path / "b.tif", 5), five)
 
 
-def test_tif_palettes_and_white_is_zero(tmp_path: Path) -> None:
-    index = (GREY % 4).astype(np.uint8)
-    table = RNG.integers(0, 256, (3, 256), dtype=np.uint16) * 257
-    tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table)
-    assert np.array_equal(read_image(tmp_path / "a.tif", 3), (table.T[index] >> 8).astype(np.uint8))
-    assert np.array_equal(read_mask_values(tmp_path / "a.tif"), index)
-    tifffile.imwrite(tmp_path / "b.tif", 255 - GREY, photometric="miniswhite")
-    assert np.array_equal(read_image(tmp_path / "b.tif", 1)[..., 0], GREY)
-
-
-def test_lzw_tif_without_imagecodecs(tmp_path: Path) -> None:
-    """tifffile reads LZW only with imagecodecs, which is not required."""
-    Image.fromarray(RGB).save(tmp_path / "a.tif", compression="tiff_lzw")
-    assert np.array_equal(read_image(tmp_path / "a.tif", 3), RGB)
-    code = (
-        "import sys; sys.modules['imagecodecs'] = None\n"
-        "from pathlib import Path; import numpy as np\n"
-        "from comp.data.images import read_image\n"
-        "np.save(sys.argv[2], read_image(Path(sys.argv[1]), 3))"
-    )
-    out = tmp_path / "a.npy"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.tif"), str(out)], check=True)
-    assert np.array_equal(np.load(out), RGB)
-
-
 def test_orientation_is_ignored_for_jpeg_png_and_size(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -246,12 +196,15 @@ def test_empty_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         read_image(tmp_path, 3)
 
 
-def test_the_pixel_limit_is_checked_before_decoding(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 600)
-    for name in ("a.png", "a.jpg", "a.tif", "a.bmp"):
-        path = save(tmp_path / name, RGB)
-        with pytest.raises(DataError, match=rf"{name}: claims 20 x 31 pixels, more than 600"):
-            read_image(path, 3)
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp", "a.webp"])
+def test_the_pixel_limit_is_checked_before_decoding(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, RGB)
+    assert read_image(path, competition(max_pixels=620).data).shape == RGB.shape
+    strict = competition(max_pixels=619)
+    with pytest.raises(DataError, match=rf"{name}: claims 20 x 31 pixels, more than 619"):
+        read_image(path, strict.data)
+    with pytest.raises(DataError, match=rf"{name}: claims 20 x 31 .*raise data\.max_pixels"):
+        read_labels(Record("a", path, (path,)), strict, (20, 31))
 
 
 def test_a_png_that_claims_too_much_is_refused(tmp_path: Path) -> None:
@@ -261,8 +214,16 @@ def test_a_png_that_claims_too_much_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bytes(whole))
     with pytest.raises(DataError, match=r"a\.png: claims 65535 x 65535 pixels"):
         read_image(tmp_path / "a.png", 3)
-    with pytest.raises(DataError, match=r"a\.png: claims more than"):
-        read_size(tmp_path / "a.png")
+    assert read_size(tmp_path / "a.png") == (65535, 65535)  # a header alone costs nothing
+
+
+def test_the_limit_can_be_raised_beyond_that_of_pillow(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+        image = Image.fromarray(np.zeros((4, 4), np.uint8)).convert("P")
+        image.save(path)
+        assert read_mask_values(path).shape == (4, 4)
 
 
 def test_several_pages_or_frames_are_refused(tmp_path: Path) -> None:
@@ -284,171 +245,60 @@ def test_any_small_png_comes_back(pixels: np.ndarray) -> None:
         assert np.array_equal(decode(Path("a.png")).pixels[..., 0], pixels)
 
 
-# ------------------------------------------------------------------------------------------ labels
+# ------------------------------------------------------------------------- scale, bands, several files
 
 
-def labels_of(values: np.ndarray, **kwargs: Any) -> np.ndarray:
-    return to_labels(np.asarray(values), competition(**kwargs), Path("m.png"))
+def test_a_stated_scale_reads_any_numbers(tmp_path: Path) -> None:
+    floats = np.array([[-5.0, 0.0, 5.0, 15.0, 99.0, np.nan, np.inf, -np.inf]], np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", floats)
+    got = read_image(tmp_path / "a.tif", data_of(scale=[-5, 15], channels=1))
+    assert got.dtype == np.float32
+    assert np.allclose(got[0, :, 0], [0, 0.25, 0.5, 1, 1, 0, 1, 0])
+    signed = np.array([[-1000, 0, 9000]], np.int16)
+    tifffile.imwrite(tmp_path / "b.tif", signed)
+    got = read_image(tmp_path / "b.tif", data_of(scale=[-1000, 9000], channels=1))
+    assert np.allclose(got.ravel(), [0, 0.1, 1])
+    bands = read_image(save(tmp_path / "c.png", RGB), data_of(scale=[[0, 255], [0, 510], [10, 20]]))
+    assert np.allclose(bands[..., 0], RGB[..., 0] / 255, atol=1e-6)
+    assert np.allclose(bands[..., 1], RGB[..., 1] / 510, atol=1e-6)
+    assert np.allclose(bands[..., 2], np.clip((RGB[..., 2] - 10.0) / 10, 0, 1), atol=1e-6)
+    one_bit = save(tmp_path / "d.png", GREY > 99)
+    assert set(np.unique(read_image(one_bit, data_of(scale=[0, 255], channels=1)))) == {0, 1}
 
 
-@pytest.mark.parametrize("on", [1, 255, 65535])
-def test_binary_without_a_rule_knows_the_usual_foregrounds(on: int) -> None:
-    values = np.array([[0, on], [on, 0]], np.uint16 if on > 255 else np.uint8)
-    assert labels_of(values).tolist() == [[0, 1], [1, 0]]
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RGB)
+    with pytest.raises(DataError, match=r"a\.png: 3 bands, but data\.scale has 2 pairs"):
+        read_image(path, data_of(scale=[[0, 255], [0, 255]]))
+    for bad, told in (
+        ([3, 1], "low < high"), ([[1, 1]], "low < high"), ([], "expected dtype"),
+        ("minmax", "scale"), ([1, 2, 3], "scale"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=told):
+            data_of(scale=bad)
 
 
-def test_binary_without_a_rule_refuses_what_is_not_plain() -> None:
-    with pytest.raises(DataError, match=r"m\.png: value 7 at 1 of 3 pixels; expected 0 and one of"):
-        labels_of(np.array([[0, 7, 255]], np.uint8))
-    with pytest.raises(DataError, match=r"value 1 at 1 of 3 pixels \(also 255\)"):
-        labels_of(np.array([[0, 1, 255]], np.uint8))
+@given(hnp.arrays(np.uint16, (3, 4, 2)), st.integers(0, 60000), st.integers(1, 60000))
+def test_any_scale_is_linear_and_cut_off(pixels: np.ndarray, low: int, width: int) -> None:
+    got = to_image(Path("a"), Stored(pixels, False), data_of(scale=[low, low + width], channels=2))
+    assert np.allclose(got, np.clip((pixels.astype(float) - low) / width, 0, 1), atol=1e-5)
 
 
-def test_a_one_bit_mask_is_foreground_where_set(tmp_path: Path) -> None:
-    on = GREY > 99
-    values = read_mask_values(save(tmp_path / "a.png", on))
-    assert values.dtype == bool
-    for kwargs in ({}, {"mask_threshold": 128}, {"mask_values": {0: 0, 255: 1}}):
-        assert np.array_equal(labels_of(values, **kwargs), on)
+def test_twelve_and_four_bits_fill_the_unit_range(tmp_path: Path) -> None:
+    stored = Stored(np.array([[[0], [4095]]], np.uint16), False, top=4095)
+    assert to_image(Path("a"), stored, 1).ravel().tolist() == [0.0, 1.0]
+    stored = Stored(np.array([[[0], [3], [15]]], np.uint8), False, top=15)
+    assert to_image(Path("a"), stored, 1).ravel().tolist() == [0, 51, 255]
 
 
-def test_the_ignore_index_comes_before_every_rule() -> None:
-    values = np.array([[0, 1, 9]], np.uint8)
-    assert labels_of(values, ignore_index=9).tolist() == [[0, 1, 255]]
-    assert labels_of(values, ignore_index=9, mask_values={0: 1, 1: 0}).tolist() == [[1, 0, 255]]
-    assert labels_of(values, ignore_index=9, mask_threshold=1).tolist() == [[0, 1, 255]]
-    mapped = labels_of(values, ignore_index=9, mask_values={0: 0, 1: 9, 9: 9})
-    assert mapped.tolist() == [[0, 255, 255]]
-
-
-def test_mask_values_map_and_refuse() -> None:
-    values = np.array([[10, 20, 30]], np.uint8)
-    three = {"task": "multiclass", "classes": 3}
-    assert labels_of(values, **three, mask_values={10: 0, 20: 1, 30: 2}).tolist() == [[0, 1, 2]]
-    with pytest.raises(DataError, match=r"value 30 at 1 of 3 .* data\.mask_values \(10, 20\)"):
-        labels_of(values, **three, mask_values={10: 0, 20: 1})
-    with pytest.raises(DataError, match=r"data\.mask_values: 30: 5 is no class; expected 0\.\.2"):
-        labels_of(values, **three, mask_values={10: 0, 20: 1, 30: 5})
-
-
-def test_a_threshold_takes_soft_masks_and_refuses_to_empty_one() -> None:
-    soft = np.array([[0, 118, 119, 237]], np.uint8)
-    assert labels_of(soft, mask_threshold=119).tolist() == [[0, 0, 1, 1]]
-    with pytest.raises(DataError, match="holds only 0 and 1, but"):
-        labels_of(np.array([[0, 1]], np.uint8), mask_threshold=119)
-
-
-def test_multiclass_refuses_a_value_that_is_no_class() -> None:
-    values = np.array([[0, 1, 2, 7, 255]], np.uint8)
-    with pytest.raises(
-        DataError, match=r"value 7 at 1 of 5 pixels; expected a class index 0\.\.2 or"
-    ):
-        labels_of(values, task="multiclass", classes=3, ignore_index=255)
-    with pytest.raises(DataError, match=r"value 7 .*\(also 255\)"):
-        labels_of(values, task="multiclass", classes=3)
-
-
-@given(
-    hnp.arrays(np.uint16, (5, 6), elements=st.sampled_from([0, 1, 2, 300, 65535])),
-    st.sampled_from([np.uint16, np.int64]),
-)
-def test_values_beyond_a_byte_map_as_the_table_says(values: np.ndarray, dtype: type) -> None:
-    table = {0: 0, 1: 2, 2: 1, 300: 2, 65535: 0}
-    got = labels_of(values.astype(dtype), task="multiclass", classes=3, mask_values=table)
-    assert np.array_equal(got, np.vectorize(table.get)(values)) and got.dtype == np.uint8
-
-
-def test_two_and_four_bit_masks_keep_their_numbers(tmp_path: Path) -> None:
-    def part(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    for bits, row in ((2, bytes([0b00011011])), (4, bytes([0x0A, 0xF1]))):
-        head = struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0)
-        parts = part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0" + row)) + part(b"IEND", b"")
-        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
-        expected = [0, 1, 2, 3] if bits == 2 else [0, 10, 15, 1]
-        assert read_mask_values(tmp_path / "a.png").tolist() == [expected]
-
-
-def test_masks_of_colour_or_of_fractions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.png: a colour mask \(3 bands that differ\)"):
-        read_mask_values(save(tmp_path / "a.png", RGB))
-    three = np.repeat(GREY[..., None], 3, 2)
-    assert np.array_equal(read_mask_values(save(tmp_path / "b.png", three)), GREY)
-    tifffile.imwrite(tmp_path / "c.tif", GREY.astype(np.float32))
-    assert np.array_equal(read_mask_values(tmp_path / "c.tif"), GREY)
-    tifffile.imwrite(tmp_path / "d.tif", (GREY / 2 + 0.25).astype(np.float32))
-    with pytest.raises(DataError, match=r"d\.tif: a float32 mask with fractions"):
-        read_mask_values(tmp_path / "d.tif")
-
-
-def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
-    image = save(tmp_path / "a.png", RGB)
-    mask = save(tmp_path / "m.png", np.zeros((10, 31), np.uint8))
-    with pytest.raises(DataError, match=r"m\.png: mask is 10 x 31 .* image .*a\.png is 20 x 31"):
-        read_labels(Record("a", image, (mask,)), competition())
-    with pytest.raises(DataError, match="a: no mask belongs to"):
-        read_labels(Record("a", image), competition())
-
-
-def test_multilabel_from_a_file_a_class_or_from_bands(tmp_path: Path) -> None:
-    image = save(tmp_path / "a.png", RGB)
-    planes = [np.greater(GREY, t).astype(np.uint8) * 255 for t in (50, 100, 200)]
-    files = tuple(save(tmp_path / f"m{k}.png", plane) for k, plane in enumerate(planes))
-    expected = np.stack(planes) // 255
-    comp = competition("multilabel", 3)
-    assert np.array_equal(read_labels(Record("a", image, files), comp), expected)
-    bands = save(tmp_path / "bands.png", np.dstack(planes))
-    assert np.array_equal(read_labels(Record("a", image, (bands,)), comp), expected)
-    with pytest.raises(DataError, match=r"bands\.png: 3 bands; expected 2, one a class"):
-        read_labels(Record("a", image, (bands,)), competition("multilabel", 2))
-
-
-# --------------------------------------------------------------------------------------- real data
-
-
-@pytest.mark.realdata
-def test_odd_images(real_data: Path) -> None:
-    images = real_data / "odd" / "images"
-    control = read_image(images / "00_control.png", 3)
-    for name in ("05_rgba.png", "09_UPPER.PNG", "10_città_日本.png", "12_png_named_jpg.jpg"):
-        assert np.array_equal(read_image(images / name, 3), control)
-    assert np.allclose(read_image(images / "02_u16_rgb.tif", 3), control / 255, atol=1e-6)
-    four = read_image(images / "03_four_band.tif", 4)
-    assert np.array_equal(four[..., :3], control)
-    assert np.array_equal(read_image(images / "14_four_band_minisblack.tif", 4), four)
-    assert read_image(images / "04_five_band_u16.tif", 5).shape == (96, 96, 5)
-    assert read_image(images / "01_u16_gray.tif", 1).max() == pytest.approx(1360 / 65535, abs=0.03)
-    assert read_image(images / "07_gray_palette.png", 3).shape == (96, 96, 3)
-    assert read_image(images / "13_exif_rotated.jpg", 3).shape == (64, 96, 3)
-    for name in ("03_four_band.tif", "14_four_band_minisblack.tif", "40_truncated.png",
-                 "41_zero_byte.png", "42_not_an_image.png"):  # fmt: skip
-        with pytest.raises(DataError, match=name):
-            read_image(images / name, 3)
-
-
-@pytest.mark.realdata
-def test_odd_masks(real_data: Path) -> None:
-    odd = real_data / "odd"
-
-    def labels(stem: str, extension: str = "png", **kwargs: Any) -> np.ndarray:
-        record = Record(
-            stem, odd / "images" / f"{stem}.png", (odd / "masks" / f"{stem}.{extension}",)
-        )
-        return read_labels(record, competition(**kwargs))
-
-    control = labels("00_control")
-    for stem in ("20_mask_rgb", "22_mask_01", "23_mask_u16", "24_mask_1bit"):
-        assert np.array_equal(labels(stem), control)
-    three = {"task": "multiclass", "classes": 3}
-    assert set(np.unique(labels("21_mask_palette", **three))) == {0, 1, 2}
-    assert (labels("25_mask_soft", mask_threshold=119) != control).mean() < 0.05
-    assert (labels("26_mask_jpg", "jpg", mask_threshold=128) != control).mean() < 0.05
-    assert labels("27_mask_empty").max() == 0 and labels("28_mask_full").min() == 1
-    with pytest.raises(DataError, match=r"29_mask_class_7\.png: value 7"):
-        labels("29_mask_class_7", **three, ignore_index=255)
-    with pytest.raises(DataError, match=r"mask is 64 x 64 .* is 96 x 96"):
-        labels("43_mask_other_size")
-    with pytest.raises(DataError, match="47_mask_truncated"):
-        labels("47_mask_truncated")
+def test_one_file_a_band(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"b{k}.png", RGB[..., k]) for k in range(3)]
+    assert np.array_equal(read_image(BandPath.of(paths), 3), RGB)
+    assert np.array_equal(read_image(BandPath.of(paths[::-1]), 3), RGB[..., ::-1])
+    with pytest.raises(DataError, match=r"2 bands, but data\.channels is 3"):
+        read_image(BandPath.of(paths[:2]), 3)
+    small = save(tmp_path / "s.png", GREY[:5])
+    with pytest.raises(DataError, match=r"s\.png: 5 x 31 uint8, but .*b0\.png.* is 20 x 31"):
+        read_image(BandPath.of([paths[0], small]), 2)
+    with pytest.raises(DataError, match=r"rgb\.png: 3 bands; expected one"):
+        read_image(BandPath.of([paths[0], save(tmp_path / "rgb.png", RGB)]), 4)
