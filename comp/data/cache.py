@@ -19,6 +19,7 @@ import numpy as np
 from comp import files
 from comp.config import Competition
 from comp.data.intake import Record
+from comp.data.label_sources import truth_key
 from comp.data.stats import ImageStats
 from comp.errors import DataError, some
 
@@ -92,6 +93,21 @@ class Cache:
         """(h, w, C) uint8, or float32 in [0, 1]; a read-only view, rows first, RGB order."""
         entry = self._images[i]
         return _view(self._image_bytes, entry["offset"], entry["shape"], entry["dtype"])
+
+    def rows(self, i: int, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of image `i`, (rows, w, C), read from the file into memory of their own.
+
+        What a map of a large image has touched counts as memory of the process; this does not stay.
+        """
+        entry = self._images[i]
+        _, width, bands = entry["shape"]
+        dtype = np.dtype(entry["dtype"])
+        return np.fromfile(
+            self.path.with_suffix(".images"),
+            dtype,
+            (stop - start) * width * bands,
+            offset=entry["offset"] + start * width * bands * dtype.itemsize,
+        ).reshape(stop - start, width, bands)
 
     def labels(self, i: int) -> np.ndarray | None:
         """Labels of image `i`, a read-only view; None where the record has no mask.
@@ -225,7 +241,7 @@ def index_path(
     Raises:
         DataError: files that are not there (the first five named).
     """
-    paths = [path for record in records for path in (record.image, *record.masks)]
+    paths = list(dict.fromkeys(path for record in records for path in record.files))
     common = os.path.commonpath([path.parent for path in paths])
     stamps = []
     missing = []
@@ -244,9 +260,11 @@ def index_path(
         competition.ignore_index,
         data.channels,
         data.mask_threshold,
+        *data.reading,
     ]
     values = None if data.mask_values is None else sorted(data.mask_values.items())
-    pairs = [(record.image_id, len(record.masks)) for record in records]
+    pairs: list[object] = [(record.image_id, len(record.masks)) for record in records]
+    pairs += [*truth_key(competition, records), *data.reading]
     key = files.digest(
         [VERSION, recipe.size, recipe.soft, recipe.stretch, rule, values, pairs, stamps]
     )

@@ -17,6 +17,15 @@ import numpy as np
 from comp import files
 from comp.config import Competition
 from comp.data.cache import VERSION, Cache, Recipe
+from comp.data.cache_bands import (
+    LargeImage,
+    large_cached,
+    large_image,
+    on_disk,
+    stretched,
+    survey,
+    write_image,
+)
 from comp.data.images import read_image, read_labels
 from comp.data.intake import Record
 from comp.data.resize import resize_image, resize_labels, soft_planes, stretch_image
@@ -32,17 +41,18 @@ class Entry:
     """One image as it will be stored.
 
     Args:
-        image: (h, w, C) uint8 or float32.
+        image: (h, w, C) uint8 or float32; or a large one that is yet to be read.
         labels: (h, w) or planes-last (h, w, P) uint8; None without a mask.
         original: (H, W) of the file; counts, valid, hashes: of the files as decoded.
+        pixel_hash: None where it is found out as the image is written.
     """
 
-    image: np.ndarray
+    image: np.ndarray | LargeImage
     labels: np.ndarray | None
     original: tuple[int, int]
     counts: list[int] | None
     valid: list[int] | None
-    pixel_hash: str
+    pixel_hash: str | None
     labels_hash: str | None
 
 
@@ -80,12 +90,17 @@ def build_cache(
         with ExitStack() as stack:
             image_file, label_file = (stack.enter_context(open(m, "wb")) for m in made)
             for number, result in enumerate(
-                _in_order(partial(_finish, make, recipe, competition), records, n_threads)
+                _in_order(partial(_finish, make, recipe, competition, path), records, n_threads)
             ):
+                row: dict[str, object] | DataError | None = None
                 if isinstance(result, DataError):
-                    problems.append(str(result))
-                elif not problems:
-                    rows.append(_append(records[number], result, image_file, label_file))
+                    row = result
+                elif not problems or isinstance(result.image, LargeImage):  # not yet read
+                    row = _append(records[number], result, image_file, label_file)
+                if isinstance(row, DataError):
+                    problems.append(str(row))
+                elif row is not None:
+                    rows.append(row)
                 if progress is not None:
                     progress(number + 1, len(records))
             sizes = [image_file.tell(), label_file.tell()]
@@ -116,49 +131,66 @@ def _say(problems: list[str], n_records: int) -> str:
 
 def _append(
     record: Record, entry: Entry, image_file: BinaryIO, label_file: BinaryIO
-) -> dict[str, object]:
-    """Write one entry's bytes and return its row of the index."""
-    labels = entry.labels
+) -> dict[str, object] | DataError:
+    """Write one entry's bytes and return its row of the index, or what is wrong with a large image."""
+    labels, image = entry.labels, entry.image
+    offset = _align(image_file)
+    if isinstance(image, LargeImage):
+        try:
+            dtype, pixel_hash = write_image(image_file, image)
+        except DataError as error:
+            return error
+    else:
+        image_file.write(np.ascontiguousarray(image).data)
+        dtype, pixel_hash = str(image.dtype), ""
     return {
         "id": record.image_id,
-        "offset": _write(image_file, entry.image),
-        "shape": list(entry.image.shape),
-        "dtype": str(entry.image.dtype),
+        "offset": offset,
+        "shape": list(image.shape),
+        "dtype": dtype,
         "labels_offset": None if labels is None else _write(label_file, labels),
         "labels_shape": None if labels is None else list(labels.shape),
         "original": list(entry.original),
         "counts": entry.counts,
         "valid": entry.valid,
-        "hash": entry.pixel_hash,
+        "hash": entry.pixel_hash or pixel_hash,
         "labels_hash": entry.labels_hash,
     }
 
 
+def _align(file: BinaryIO) -> int:
+    """Go on to where an array may start, and return that place."""
+    file.write(b"\0" * (-file.tell() % ALIGN))
+    return file.tell()
+
+
 def _write(file: BinaryIO, array: np.ndarray) -> int:
     """Append an array's bytes (C order), aligned; return where they start."""
-    file.write(b"\0" * (-file.tell() % ALIGN))
-    offset = file.tell()
+    offset = _align(file)
     file.write(np.ascontiguousarray(array).data)
     return offset
 
 
 def _decode(competition: Competition, record: Record, number: int) -> Entry:
-    """Read one record's files."""
-    image = read_image(record.image, competition.data.channels)
+    """Read one record's files; a large tif is only opened."""
+    image: np.ndarray | LargeImage | None = large_image(record.image, competition.data)
+    if image is None:
+        image = read_image(record.image, competition.data)
     size = (image.shape[0], image.shape[1])
     labels, counts, valid = None, None, None
     if record.masks:
         labels = read_labels(record, competition, size)
         counts, valid = count_labels(labels, competition.task, competition.n_classes)
     labels_hash = None if labels is None else hash_pixels(labels)
-    return Entry(image, labels, size, counts, valid, hash_pixels(image), labels_hash)
+    pixel_hash = None if isinstance(image, LargeImage) else hash_pixels(image)
+    return Entry(image, labels, size, counts, valid, pixel_hash, labels_hash)
 
 
 def _from_native(competition: Competition, native: Cache, record: Record, number: int) -> Entry:
     """Take one record from the native cache."""
     stats = native.entry(number)
     return Entry(
-        native.image(number),
+        large_cached(native, number) or native.image(number),
         native.labels(number),
         native.original_size(number),
         stats["counts"],
@@ -168,16 +200,32 @@ def _from_native(competition: Competition, native: Cache, record: Record, number
     )
 
 
+def _shown(entry: Entry, recipe: Recipe, path: Path) -> Entry:
+    """Stretch and resize an entry's image as the recipe says; the large are looked at band by band."""
+    image = entry.image
+    if isinstance(image, np.ndarray):
+        image = stretch_image(image) if recipe.stretch else image
+        return replace(entry, image=image if recipe.size is None else resize_image(image, recipe.size))  # fmt: skip
+    if not recipe.stretch and recipe.size is None:
+        return entry
+    seen = survey(image)
+    image = stretched(image, seen) if recipe.stretch else image
+    small = None if recipe.size is None else resize_image(on_disk(image, path.parent), recipe.size)
+    pixel_hash = entry.pixel_hash or seen.pixel_hash
+    return replace(entry, image=image if small is None else small, pixel_hash=pixel_hash)
+
+
 def _finish(
     make: Callable[[Record, int], Entry],
     recipe: Recipe,
     competition: Competition,
+    path: Path,
     record: Record,
     number: int,
 ) -> Entry | DataError:
     """Read and resize one record; a file the user must cure is returned, not raised."""
     try:
-        entry = make(record, number)
+        entry = _shown(make(record, number), recipe, path)
     except DataError as error:
         return error
     except CompError:
@@ -185,16 +233,13 @@ def _finish(
     except OSError as error:
         return DataError(f"{record.image_id}: {error}")
     labels = entry.labels
-    image = stretch_image(entry.image) if recipe.stretch else entry.image
-    if recipe.size is not None:
-        image = resize_image(image, recipe.size)
-        if labels is not None and recipe.soft:
-            labels = soft_planes(labels, competition.task, competition.n_classes, recipe.size)
-        elif labels is not None:
-            labels = resize_labels(labels, recipe.size)
+    if labels is not None and recipe.soft and recipe.size is not None:
+        labels = soft_planes(labels, competition.task, competition.n_classes, recipe.size)
+    elif labels is not None and recipe.size is not None:
+        labels = resize_labels(labels, recipe.size)
     if labels is not None and labels.ndim == 3:
         labels = np.moveaxis(labels, 0, -1)  # planes last: what cv2 and albumentations take
-    return replace(entry, image=image, labels=labels)
+    return replace(entry, labels=labels)
 
 
 def _in_order(

@@ -27,6 +27,8 @@ def quantise(probs: np.ndarray, store: str = "uint8") -> np.ndarray:
 class ProbsWriter:
     """Writes `<stem>.npy` (flat) and `<stem>.csv` (index): images are appended, then committed together.
 
+    What was appended is no longer in memory: an image appended in bands of rows is never held whole.
+
     Args:
         stem: final path without suffix, e.g. ``.../fold0/oof.none``.
         store: uint8 or uint16.
@@ -37,6 +39,7 @@ class ProbsWriter:
         self.npy, self.index = probs_files(stem)
         self.rows: list[tuple[str, int, int, int, int]] = []
         self.size = 0
+        self.upto = 0  # rows that the image begun has already
         for stale in self.npy.parent.glob(f".{self.npy.name}.*.tmp"):  # of a killed attempt
             stale.unlink(missing_ok=True)
         self.made = temporary_or_disk_error(self.npy)
@@ -49,7 +52,7 @@ class ProbsWriter:
 
     def append(self, image_id: str, q: np.ndarray) -> None:
         """Append one image's (K, H, W) integers of the store's dtype."""
-        if q.dtype != self.dtype or q.ndim != 3:
+        if q.dtype != self.dtype or q.ndim != 3 or self.upto:
             raise ValueError(
                 f"{image_id}: expected (K, H, W) {self.dtype}, got {q.shape} {q.dtype}"
             )
@@ -62,8 +65,40 @@ class ProbsWriter:
         self.rows.append((image_id, k, h, w, self.size))
         self.size += q.size
 
+    def append_rows(self, image_id: str, row: int, q: np.ndarray, height: int) -> None:
+        """Append some rows of one image; its rows come in order, and no other image between them.
+
+        Args:
+            row: the first of them; 0 begins the image.
+            q: (K, h, W) integers of the store's dtype.
+            height: H of the whole image.
+        """
+        k, h, w = q.shape
+        if row == 0 and h == height:
+            return self.append(image_id, q)
+        if q.dtype != self.dtype or row + h > height or row != self.upto:
+            raise ValueError(
+                f"{image_id}: expected rows from {self.upto} of {height} as {self.dtype}, "
+                f"got {h} from {row} as {q.dtype}"
+            )
+        try:
+            for plane in range(k):  # whole planes lie one after another
+                at = self.size + (plane * height + row) * w
+                self.file.seek(128 + at * self.dtype.itemsize)
+                self.file.write(np.ascontiguousarray(q[plane]).data)
+        except OSError as error:
+            self.abandon()
+            raise disk_error(self.npy, q.nbytes, error) from error
+        self.upto = row + h
+        if self.upto == height:
+            self.rows.append((image_id, k, height, w, self.size))
+            self.size += k * height * w
+            self.upto = 0
+
     def commit(self) -> list[Path]:
         """Put both files under their final names; the probabilities first, the index last."""
+        if self.upto:
+            raise ValueError(f"{self.npy}: its last image has {self.upto} rows and wants more")
         header = io.BytesIO()
         descr = np.lib.format.dtype_to_descr(self.dtype)
         np.lib.format.write_array_header_1_0(
@@ -132,6 +167,24 @@ class Probs:
         """One image's (K, H, W) integers, a read-only view."""
         k, h, w, offset = self._row(image_id)
         return self.flat[offset : offset + k * h * w].reshape(k, h, w)
+
+    def read_rows(self, image_id: str, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of one image, (K, rows, W), read into memory of their own.
+
+        What a map of a large image has touched counts as memory of the process; this does not stay.
+        """
+        k, h, w, offset = self._row(image_id)
+        itemsize, header = self.dtype.itemsize, self.path.stat().st_size - self.flat.nbytes
+        planes = [
+            np.fromfile(
+                self.path,
+                self.dtype,
+                (stop - start) * w,
+                offset=header + (offset + (plane * h + start) * w) * itemsize,
+            )
+            for plane in range(k)
+        ]
+        return np.stack(planes).reshape(k, stop - start, w)
 
     def _row(self, image_id: str) -> tuple[int, int, int, int]:
         if image_id not in self.where:

@@ -18,6 +18,7 @@ from comp.files import Workspace, read_json, sha256, write_json
 from comp.store.probs import Probs, read_csv, write_csv
 
 RESULT = "result.json"
+PSEUDO = "pseudo"  # block of config.json of a run that was trained with pseudo-labels
 COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
 SHARED = ("competition", "data")  # blocks of config.json that members of an ensemble agree on
 
@@ -102,6 +103,7 @@ class Run:
             decoded content) of config.json; {} where it has none.
         folds: fold number -> result, for the folds that are done.
         cv: cv.json, or None while incomplete.
+        pseudo: the block `pseudo` of config.json: whose labels of the test images it was trained with.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Run:
     folds: dict[int, dict[str, Any]] = field(default_factory=dict)
     cv: dict[str, Any] | None = None
     shared: dict[str, Any] = field(default_factory=dict)
+    pseudo: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -166,7 +169,9 @@ def read_run(workspace: Workspace, name: str, forgive: bool = False) -> Run:
     cv_path = folder / "cv.json"
     cv = read_json(cv_path) if cv_path.is_file() else None
     shared = {key: said[key] for key in SHARED if key in said}
-    return Run(name, folder, said["config"], said["config_hash"], folds, cv, shared)
+    return Run(
+        name, folder, said["config"], said["config_hash"], folds, cv, shared, said.get(PSEUDO)
+    )
 
 
 def list_runs(workspace: Workspace) -> list[Run]:

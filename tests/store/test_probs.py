@@ -1,5 +1,6 @@
 """Stored probabilities: what goes in comes out, for any sizes, and damage is seen."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,47 @@ def test_an_unknown_image_is_named(tmp_path: Path) -> None:
 def test_a_wrong_array_is_a_programming_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected"):
         ProbsWriter(tmp_path / "p").append("a", np.zeros((2, 2), np.uint8))
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 5)),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.sampled_from(["uint8", "uint16"]),
+)
+def test_rows_appended_are_the_image(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, int, int],
+    cuts: list[int],
+    store: str,
+) -> None:
+    rng = np.random.default_rng(1)
+    first, q = (rng.integers(0, 256, shape).astype(store) for _ in range(2))
+    stem = tmp_path_factory.mktemp("rows") / "p"
+    edges = sorted({0, shape[1], *(cut for cut in cuts if cut < shape[1])})
+    with ProbsWriter(stem, store) as writer:
+        writer.append("a", first)
+        for start, stop in pairwise(edges):
+            writer.append_rows("b", start, q[:, start:stop], shape[1])
+        writer.append("c", first)
+        probs = Probs(writer.commit()[0])
+    assert probs.ids == ["a", "b", "c"]
+    for image_id, whole in (("a", first), ("b", q), ("c", first)):
+        np.testing.assert_array_equal(probs.read(image_id), whole)
+        for start, stop in pairwise(edges):
+            rows = probs.read_rows(image_id, start, stop)
+            np.testing.assert_array_equal(rows, whole[:, start:stop])
+            assert rows.dtype == whole.dtype and rows.flags.writeable
+
+
+def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
+    q = np.zeros((1, 2, 4), np.uint8)
+    writer = ProbsWriter(tmp_path / "p")
+    writer.append_rows("a", 0, q, 5)
+    with pytest.raises(ValueError, match="a: expected rows from 2 of 5 as uint8, got 2 from 3"):
+        writer.append_rows("a", 3, q, 5)
+    with pytest.raises(ValueError, match="b: expected"):
+        writer.append("b", q)
+    with pytest.raises(ValueError, match="its last image has 2 rows and wants more"):
+        writer.commit()
+    writer.abandon()
+    assert list(tmp_path.iterdir()) == []

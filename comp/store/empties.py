@@ -1,0 +1,111 @@
+"""How many masks of a submission are empty, beside the same blend out of fold and the truth: a sign of trouble.
+
+The blend itself is decided here too, one image at a time, so that both are made by the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from comp.blending.blend import blend_mask, common_full, to_grid
+from comp.blending.recipe import Recipe
+from comp.errors import CompError
+from comp.files import Workspace
+from comp.masks.cleanup import remove_small
+from comp.store.probs import Probs
+from comp.store.runs import read_counts, read_run
+
+BAND_PIXELS = 1 << 24  # of one plane of one member; an image of fewer is blended in one piece
+N_JUDGED = 1000  # images that a submission's share of empty masks is compared with
+Share = dict[str, int]  # empty: masks without a pixel; of: masks
+
+
+def predict_mask(recipe: Recipe, stacks: Sequence[tuple[int, Probs]], image_id: str) -> np.ndarray:
+    """The mask of one test image: one integer sum over members and folds, decided once.
+
+    A large image is summed and decided in bands of rows: of its probabilities none is held whole.
+    """
+    full = common_full(probs.dtype for _, probs in stacks)
+    weights = [w for w, _ in stacks]
+    _, height, width = stacks[0][1].shape(image_id)
+    step = max(1, BAND_PIXELS // width)
+    if height <= step:
+        planes = [to_grid(probs.read(image_id), full) for _, probs in stacks]
+        return blend_mask(planes, weights, recipe.task, full, recipe.thresholds, recipe.min_area_px)
+    mask: np.ndarray | None = None
+    for start in range(0, height, step):
+        rows = slice(start, min(height, start + step))
+        planes = [to_grid(p.read_rows(image_id, rows.start, rows.stop), full) for _, p in stacks]
+        part = blend_mask(planes, weights, recipe.task, full, recipe.thresholds)
+        if mask is None:
+            mask = np.empty((*part.shape[:-2], height, width), part.dtype)
+        mask[..., rows, :] = part
+    assert mask is not None
+    return remove_small(mask, recipe.task, recipe.min_area_px)
+
+
+def empty_shares(
+    workspace: Workspace, recipe: Recipe, asked: Sequence[str], n_empty: int, n_images: int
+) -> dict[str, Share | None]:
+    """Count the empty masks of a submission, of the same blend out of fold, and of the truth there.
+
+    Out of fold at most `N_JUDGED` images are blended, spread evenly over the ids.
+
+    Args:
+        asked: the classes that the submission holds.
+        n_empty: masks of the submission that are empty, of one an image and class asked for.
+        n_images: of the submission.
+
+    Returns:
+        test, oof, truth -> {"empty": n, "of": n}; None where the files are not there any more.
+    """
+    kept = [k for k, name in enumerate(recipe.classes) if name in asked]
+    shares: dict[str, Share | None] = {
+        "test": {"empty": n_empty, "of": n_images * len(kept)},
+        "oof": None,
+        "truth": None,
+    }
+    try:
+        runs = {m.run: read_run(workspace, m.run) for m in recipe.members}
+        stacks = {
+            fold: [(m.weight, runs[m.run].oof(fold, m.views)) for m in recipe.members]
+            for fold in recipe.folds
+        }
+        first = recipe.members[0]
+        truth: dict[str, tuple[int, np.ndarray]] = {}
+        for fold in recipe.folds:
+            path = workspace.fold(first.run, fold) / f"oof.{first.views}.counts.csv"
+            ids, counts = read_counts(path, len(recipe.classes))
+            truth |= {i: (fold, c[:, 0] + c[:, 2] == 0) for i, c in zip(ids, counts, strict=True)}
+        step = max(1, -(-len(truth) // N_JUDGED))
+        judged = sorted(truth)[::step]
+        empty = np.array(
+            [are_empty(predict_mask(recipe, stacks[truth[i][0]], i), recipe) for i in judged]
+        )
+    except (CompError, OSError, KeyError, ValueError):  # damaged; a submission needs none of them
+        return shares
+    of = len(judged) * len(kept)
+    shares["oof"] = {"empty": int(empty[:, kept].sum()), "of": of}
+    shares["truth"] = {"empty": int(sum(truth[i][1][kept].sum() for i in judged)), "of": of}
+    return shares
+
+
+def are_empty(mask: np.ndarray, recipe: Recipe) -> list[bool]:
+    """Which classes a mask as `blend_mask` returns it does not hold."""
+    if recipe.task == "multilabel":
+        return [not plane.any() for plane in mask]
+    if recipe.task == "binary":
+        return [not mask.any()]
+    return [not (mask == k).any() for k in range(len(recipe.classes))]
+
+
+def differ(one: Share | None, other: Share | None) -> bool:
+    """True when two shares are more than 10 points and three standard errors apart."""
+    if one is None or other is None or not one["of"] or not other["of"]:
+        return False
+    both = (one["empty"] + other["empty"]) / (one["of"] + other["of"])
+    error = np.sqrt(both * (1 - both) * (1 / one["of"] + 1 / other["of"]))
+    gap = abs(one["empty"] / one["of"] - other["empty"] / other["of"])
+    return bool(gap > 0.1 and gap > 3 * error)
