@@ -1,34 +1,48 @@
-"""`comp folds`: divide the training images, write the folds file, print its balance table."""
+"""`comp folds`: divide the training images, write the folds file, show how even it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from comp.config import Competition, data_root
-from comp.data.balance import balance_table
+from comp.data.balance import balance_table, fold_parts
 from comp.data.cache import open_cache
 from comp.data.fold_table import read_table
+from comp.data.groups import AUTO
 from comp.data.intake import find_records
+from comp.data.leaks import auto_groups
+from comp.data.schemes import UNGROUPED
 from comp.data.split import FoldTable, make_folds, write_folds
 from comp.errors import FoldsError, RunMismatchError, some
 from comp.files import Workspace, commit, sha256
+from comp.plots.fold_balance import plot_fold_balance
 from comp.store import list_runs
 
 
-def run(workspace: Workspace, competition: Competition, force: bool = False) -> FoldTable:
+def run(
+    workspace: Workspace, competition: Competition, force: bool = False, groups: str | None = None
+) -> FoldTable:
     """Make the folds and print how even they are; safe to run again.
 
     Args:
         force: replace a folds file that differs. Runs made with it can no longer be blended with new ones.
+        groups: instead of `folds.group`: a column of data.meta, or auto: what the leak radar finds. A scheme
+            that would cut groups gives way to the one of its kind that does not.
 
     Raises:
         RunMismatchError: another folds file is there, and no `force`.
         FoldsError: the folds cannot be made, or the file there is damaged and no `force`.
     """
+    if groups is not None:
+        competition = regroup(competition, groups)
     root = data_root(workspace, competition)
     records = find_records(competition, root)
-    stats = open_cache(workspace.cache, competition, records.train).stats
-    table = make_folds(competition, records.train, stats, root)
+    cache = open_cache(workspace.cache, competition, records.train)
+    stats, found = cache.stats, None
+    if competition.folds.group == AUTO:
+        found, told = auto_groups(competition, records, root, cache)
+        print("\n".join(told))
+    table = make_folds(competition, records.train, stats, root, found)
     path = workspace.relative(workspace.folds_csv)
     if not workspace.folds_csv.is_file():
         write_folds(workspace, table)
@@ -45,7 +59,29 @@ def run(workspace: Workspace, competition: Competition, force: bool = False) -> 
                 "put the old files back, or train them again under --name"
             )
     print(balance_table(table, competition, stats))
+    picture = plot_fold_balance(
+        fold_parts(table, competition, stats),
+        competition.classes,
+        workspace.folds_csv.with_suffix(".png"),
+        f"{competition.name}: {table.scheme}, seed {table.seed}",
+    )
+    print(f"picture: {workspace.relative(picture)}")
     return table
+
+
+def regroup(competition: Competition, groups: str) -> Competition:
+    """The competition with other groups, and with a scheme that keeps them whole; says what to write down."""
+    folds = competition.folds
+    scheme = folds.scheme
+    if scheme in UNGROUPED:
+        scheme = "group" if scheme == "kfold" else "stratified_group"
+    if (scheme, groups) != (folds.scheme, folds.group):
+        print(
+            f"folds by groups: scheme {scheme}, group {groups}; to keep it so, write"
+            f" `scheme: {scheme}` and `group: {groups}` under folds: in the competition file"
+        )
+    update = {"scheme": scheme, "group": groups}
+    return competition.model_copy(update={"folds": folds.model_copy(update=update)})
 
 
 def keep_old(workspace: Workspace) -> Path:

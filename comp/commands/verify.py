@@ -1,168 +1,197 @@
-"""`comp verify`: open every file once, check every pair and table, report everything at once."""
+"""`comp verify`: open every file once, check every pair and table, look for leaks, report all at once."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from comp.config import Competition, data_root
 from comp.data.competition_check import check_competition
-from comp.data.heldout import read_heldout
-from comp.data.intake import Records, look_for_records
-from comp.data.rle_check import disagreements
-from comp.data.scan import Scan, scan
-from comp.errors import CompError, ConfigError, DataError, some
-from comp.files import Workspace
-from comp.formats.reading import RleTable, gather
-from comp.formats.rle_table import class_names, layout_of
-from comp.formats.table import read_table
+from comp.data.findings import Findings, as_json, find_cut_groups, find_leaks, find_shift, warn
+from comp.data.fold_table import FoldTable, read_folds
+from comp.data.images import read_image
+from comp.data.intake import Record, Records, look_for_records
+from comp.data.labels import read_labels
+from comp.data.leaks import meta_columns
+from comp.data.leaks.near import turn_image
+from comp.data.scan import LARGE, Seen, scan
+from comp.data.table_checks import check_tables
+from comp.errors import CompError, ConfigError, DataError, FoldsError
+from comp.files import Workspace, write_json
+from comp.plots.contact_sheet import Tile, plot_contact_sheet
+from comp.plots.verify_tables import MAX_LISTED, render_findings
 
-MAX_LISTED = 20
+N_TRAIN, N_TEST, N_PAIRS = 24, 8, 8  # pictures on the contact sheet
 
 
-def run(workspace: Workspace, competition: Competition) -> None:
-    """Print sizes, class shares and duplicates; the data are only read.
+def run(workspace: Workspace, competition: Competition) -> Findings:
+    """Print what the data hold, write `verify.json` and a contact sheet; the data are only read.
 
     Raises:
         ConfigError: names in the competition file that no table holds.
-        DataError: every fault of the data, the first 20 listed.
+        DataError: every fault of the data, the first 20 listed; all are in `verify.json`.
     """
     if wrong := check_competition(competition):
         raise ConfigError(wrong)
     root = data_root(workspace, competition)
     records, problems = look_for_records(competition, root)
-    train, test = scan(records.train, competition), scan(records.test, competition)
-    problems += train.problems + test.problems
-    problems += _check_tables(competition, root, records)
     print(f"competition {competition.name!r}, task {competition.task}, data in {root}")
-    _print_sizes("train", len(records.train), train)
-    _print_sizes("test", len(records.test), test)
-    _print_classes(competition, train)
-    _print_duplicates(train, test)
+    found = look(workspace, competition, root, records, problems)
+    print(render_findings(found, competition))
     if records.left_out:
-        names = some(path.relative_to(root) for path in records.left_out)
-        print(f"\nnot used, {len(records.left_out)} image files fit no pattern: {names}")
-    if problems:
+        names = ", ".join(str(path.relative_to(root)) for path in records.left_out[:5])
+        more = f" (and {len(records.left_out) - 5} more)" if len(records.left_out) > 5 else ""
+        print(f"\nnot used, {len(records.left_out)} image files fit no pattern: {names}{more}")
+    write_json(workspace.verify_json, as_json(found, competition))
+    sheet = draw_sheet(workspace.verify_json.with_suffix(".png"), competition, found)
+    also = "" if sheet is None else f", contact sheet {workspace.relative(sheet)}"
+    print(f"\nall of it: {workspace.relative(workspace.verify_json)}{also}")
+    if problems := found.problems:
         listed = "\n  ".join(line.replace("\n", "\n  ") for line in problems[:MAX_LISTED])
         n = len(problems)
         more = f"\n  and {n - MAX_LISTED} more" if n > MAX_LISTED else ""
         raise DataError(f"{n} problem{'s' * (n > 1)} in the data:\n  {listed}{more}")
-    print("\nno problems")
+    print("no problems")
+    return found
 
 
-def _print_sizes(what: str, n: int, found: Scan) -> None:
-    print(f"\n{n} {what} images" + (", height x width:" if found.sizes else ""))
-    common = found.sizes.most_common()
-    for (height, width), count in common[:MAX_LISTED]:
-        print(f"  {height:>6} x {width:<6} {count:>7}")
-    if len(common) > MAX_LISTED:
-        print(f"  and {len(common) - MAX_LISTED} more sizes")
-
-
-def _print_classes(competition: Competition, train: Scan) -> None:
-    if not train.n_masks:
-        return
-    longest = max(len("class"), *(len(name) for name in competition.classes))
-    print(f"\n{'class':<{longest}}  share of valid pixels  images with it")
-    for k, name in enumerate(competition.classes):
-        share = train.counts[k] / train.valid[k] if train.valid[k] else 0.0
-        without = train.n_masks - train.n_with[k]
-        print(
-            f"{name:<{longest}}  {share:>21.4f}  {train.n_with[k]:>14}"
-            + (f"  ({without} without)" if without else "")
-        )
-
-
-def _print_duplicates(train: Scan, test: Scan) -> None:
-    """Images of exactly the same pixels; folds keep those of train together."""
-    groups = [sorted(r.image_id for r in group) for group in train.duplicates()]
-    both = [key for key in train.by_hash if key in test.by_hash]
-    print(f"\nexact duplicates among train images: {len(groups)} groups")
-    for group in groups[:MAX_LISTED]:
-        print(f"  {some(group)}")
-    if len(groups) > MAX_LISTED:
-        print(f"  and {len(groups) - MAX_LISTED} more")
-    if test.by_hash:
-        pairs = (f"{train.by_hash[k][0].image_id} = {test.by_hash[k][0].image_id}" for k in both)
-        told = f": {some(pairs)}" if both else ""
-        print(f"train images that are test images too: {len(both)}{told}")
-
-
-def _check_tables(competition: Competition, root: Path, records: Records) -> list[str]:
-    """Meta, held-out list, run-length table and sample against the files found."""
-    problems: list[str] = []
-    for check in (_check_meta, _check_heldout, _check_codes, _check_sample):
-        try:
-            problems += check(competition, root, records)
-        except CompError as error:
-            problems.append(str(error))
-    return problems
-
-
-def _check_meta(competition: Competition, root: Path, records: Records) -> list[str]:
-    data, folds = competition.data, competition.folds
-    if data.meta is None:
-        return []
-    frame = read_table(root / data.meta)
-    wanted = [data.meta_id_column, *(c for c in (folds.group, folds.stratify) if c is not None)]
-    if absent := [column for column in wanted if column not in frame.columns]:
-        return [f"{data.meta}: no column {some(absent)}; it has {some(frame.columns, 12)}"]
-    ids = list(frame[data.meta_id_column])
-    problems = []
-    if twice := sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []:
-        problems.append(f"{data.meta}: {len(twice)} ids stand there twice: {some(twice)}")
-    problems += _compare(data.meta, ids, {r.image_id for r in records.train}, "train", extra=False)
-    return problems
-
-
-def _check_heldout(competition: Competition, root: Path, records: Records) -> list[str]:
-    if competition.folds.heldout is not None:
-        read_heldout(root / competition.folds.heldout, records.train)
-    return []
-
-
-def _check_codes(competition: Competition, root: Path, records: Records) -> list[str]:
-    rle = competition.data.train_rle
-    if rle is None:
-        return []
-    problems: list[str] = []
-    frame = read_table(root / rle.file)
-    layout = layout_of(rle, competition.submission.class_names)
-    names = class_names(layout, competition.n_classes)
-    table: RleTable = gather(frame, rle.file, layout, names, problems, frame.columns)
-    if problems:
-        return problems
-    differ = disagreements(table, records.train, competition)
-    if differ:
-        problems.append(f"{rle.file}: {len(differ)} images differ from their masks: {some(differ)}")
-    problems += _compare(rle.file, table.ids, {r.image_id for r in records.train}, "train")
-    return problems
-
-
-def _check_sample(competition: Competition, root: Path, records: Records) -> list[str]:
-    submission = competition.submission
-    if submission.sample is None:
-        return []
-    problems: list[str] = []
-    frame = read_table(root / submission.sample)
-    names = class_names(submission, competition.n_classes)
-    table = gather(frame, submission.sample, submission, names, problems, frame.columns)
-    if problems or competition.data.test is None:
-        return problems
-    return _compare(submission.sample, table.ids, {r.image_id for r in records.test}, "test")
-
-
-def _compare(
-    source: str, ids: tuple[str, ...] | list[str], known: set[str], what: str, extra: bool = True
-) -> list[str]:
-    """Ids of a table against the ids of the images.
+def look(
+    workspace: Workspace,
+    competition: Competition,
+    root: Path,
+    records: Records,
+    problems: list[str],
+) -> Findings:
+    """Open every file and hear every check; nothing that is wrong stops the others.
 
     Args:
-        extra: ids without an image are a fault too.
+        problems: those of finding the files; the findings begin with them.
     """
-    problems = []
-    listed = set(ids)
-    if absent := sorted(known - listed):
-        problems.append(f"{source}: {len(absent)} {what} images are not there: {some(absent)}")
-    if extra and (alone := [i for i in dict.fromkeys(ids) if i not in known]):
-        problems.append(f"{source}: {len(alone)} ids have no {what} image: {some(alone)}")
-    return problems
+    train = scan(records.train, competition, progress_of("train"))
+    test = scan(records.test, competition, progress_of("test"))
+    problems = [*problems, *train.problems, *test.problems]
+    sizes = {seen.record.image_id: seen.size for seen in train.seen if seen.size is not None}
+    told, warnings = check_tables(competition, root, records, sizes)
+    problems += told
+    try:
+        columns = meta_columns(competition, root, [r.image_id for r in records.train])
+    except CompError:
+        columns = {}  # said by check_tables
+    leaks = find_leaks(records, train, test, columns, competition.folds.n_splits)
+    found = Findings(
+        records, train, test, leaks, find_shift(leaks, train, test), problems, warnings
+    )
+    table = read_table_if_there(workspace, records, found)
+    if table is not None:
+        found.cut = find_cut_groups(leaks, table)
+    warn(found, competition, table, workspace.relative(workspace.folds_csv))
+    return found
+
+
+def read_table_if_there(
+    workspace: Workspace, records: Records, found: Findings
+) -> FoldTable | None:
+    """The folds file; one that does not fit the images is a problem."""
+    if not workspace.folds_csv.is_file():
+        return None
+    try:
+        return read_folds(workspace, records)
+    except FoldsError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def progress_of(what: str) -> Callable[[int, int], None] | None:
+    """A line that counts on a terminal; None elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        if done == total or done % 20 == 0:
+            end = "\r\x1b[K" if done == total else ""
+            print(f"\rreading {what} images: {done} of {total}{end}", end="", file=sys.stderr)
+
+    return show
+
+
+def draw_sheet(path: Path, competition: Competition, found: Findings) -> Path | None:
+    """Draw training images from the emptiest to the fullest, test images, and pairs that belong together."""
+    both = [*found.train.seen, *found.test.seen]
+    shown = [seen for seen in found.train.seen if seen.size is not None]
+    shown.sort(key=lambda seen: (_coverage(seen), seen.record.image_id))
+    near = [
+        _pair(competition, both[p.i], both[p.j], "", p.turn) for p in found.leaks.near[:N_PAIRS]
+    ]
+    links = found.leaks.seams.links
+    seams = [
+        _pair(competition, both[links[k].i], both[links[k].j], links[k].side)
+        for k in _spread(len(links), N_PAIRS)
+    ]
+    test = [seen for seen in found.test.seen if seen.size is not None]
+    sections = [
+        ("training images, from the least to the most foreground",
+         [_tile(competition, shown[k]) for k in _spread(len(shown), N_TRAIN)]),
+        ("test images", [_tile(competition, test[k]) for k in _spread(len(test), N_TEST)]),
+        ("near duplicates, side by side", near),
+        ("seams: crops of one picture, put together", seams),
+    ]  # fmt: skip
+    whole = [(heading, [tile for tile in tiles if tile is not None]) for heading, tiles in sections]
+    return plot_contact_sheet(whole, path, task=competition.task, classes=competition.classes)
+
+
+def _coverage(seen: Seen) -> float:
+    """Share of the valid pixels that is of any class but the first (binary, multilabel: of any)."""
+    if seen.counts is None:
+        return 0.0
+    counts, valid = seen.counts
+    return sum(counts[1:] if len(counts) > 1 else counts) / max(1, valid[0])
+
+
+def _spread(n: int, wanted: int) -> Sequence[int]:
+    """At most `wanted` places of n at even distances, both ends among them."""
+    return sorted({round(k) for k in np.linspace(0, n - 1, min(n, wanted))}) if n else []
+
+
+def _tile(competition: Competition, seen: Seen) -> Tile | None:
+    image = _pixels(competition, seen)
+    return None if image is None else Tile(seen.record.image_id, image, _labels(competition, seen))
+
+
+def _labels(competition: Competition, seen: Seen) -> np.ndarray | None:
+    if not seen.record.masks or seen.counts is None:
+        return None
+    try:
+        return read_labels(seen.record, competition, seen.size)
+    except CompError:
+        return None
+
+
+def _pixels(competition: Competition, seen: Seen) -> np.ndarray | None:
+    """The image again; None where it is too large to open for a small picture, or gone since."""
+    if seen.size is None or seen.size[0] * seen.size[1] > LARGE:
+        return None
+    try:
+        return read_image(seen.record.image, competition.data)
+    except CompError:
+        return None
+
+
+def _pair(competition: Competition, a: Seen, b: Seen, side: str, turn: int = 0) -> Tile | None:
+    """Two images as one: as crops are put together, or side by side with the second turned back."""
+    first, second = _pixels(competition, a), _pixels(competition, b)
+    if first is None or second is None:
+        return None
+    title = f"{_short(a.record)} | {_short(b.record)}"
+    if side:
+        return Tile(title, np.concatenate([first, second], axis=0 if side == "below" else 1))
+    second = turn_image(second, turn)
+    height, width = (min(first.shape[k], second.shape[k]) for k in (0, 1))
+    both = [first[:height, :width], second[:height, :width]]
+    return Tile(title, np.concatenate(both, axis=0 if width > height else 1))
+
+
+def _short(record: Record) -> str:
+    return record.image_id if len(record.image_id) <= 10 else f"{record.image_id[:8]}.."

@@ -1,0 +1,193 @@
+"""All witnesses heard together: which images belong together, by what, and one group a training image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from comp.data.leaks.guesses import Guess, guess_by_column, guess_by_name
+from comp.data.leaks.near import NearPair, find_near_duplicates
+from comp.data.leaks.places import guess_by_place, read_footprint
+from comp.data.leaks.prints import ImagePrint
+from comp.data.leaks.seams import Seams, find_seams
+from comp.data.leaks.unions import Unions, sets_of
+
+TRUST = ("meta", "map", "names", "sequence")  # witnesses that group all images; one is used
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What was found among N images, the training images first.
+
+    Args:
+        ids: of all; n_train: how many of them are training images.
+        near: near duplicates; seams: crops of one picture; both also across train and test.
+        guesses: groups of the training images that names, table and map suggest, used or not.
+    """
+
+    ids: tuple[str, ...]
+    n_train: int
+    near: tuple[NearPair, ...]
+    seams: Seams
+    guesses: tuple[Guess, ...] = ()
+
+    @property
+    def links(self) -> list[tuple[int, int]]:
+        """Pairs that belong together by their pixels."""
+        return [(p.i, p.j) for p in self.near] + [(s.i, s.j) for s in self.seams.links]
+
+    def linked(self, links: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
+        """(training images that such links bind to any other image, sets, the largest set)."""
+        sets = sets_of(len(self.ids), links)
+        n = sum(i < self.n_train for members in sets for i in members)
+        return n, len(sets), max(map(len, sets), default=0)
+
+    def across(self, links: Sequence[tuple[int, int]]) -> int:
+        """Training images in one set with a test image."""
+        sets = sets_of(len(self.ids), links)
+        mixed = [m for m in sets if m[-1] >= self.n_train]
+        return sum(i < self.n_train for members in mixed for i in members)
+
+    @cached_property
+    def group(self) -> tuple[str, ...]:
+        """The group of each training image, "" where it stands alone: everything believed, joined."""
+        root = self.joined([guess for guess in self.guesses if guess.used])
+        size = np.bincount(root, minlength=len(self.ids))
+        first: dict[int, str] = {}
+        for i, r in enumerate(root.tolist()):
+            first.setdefault(r, self.ids[i])
+        return tuple(f"with {first[r]}" if size[r] > 1 else "" for r in root.tolist())
+
+    def joined(self, used: Sequence[Guess]) -> np.ndarray:
+        """(n_train,) int64: one number a group, by the pixels and the guesses given.
+
+        A crop that lies in the test set still binds its neighbours: they show one picture. Where the
+        map groups the images, seams say nothing more and do not join its blocks.
+        """
+        unions = Unions(len(self.ids))
+        mapped = any(guess.witness == "map" for guess in used)
+        for i, j in [(p.i, p.j) for p in self.near] if mapped else self.links:
+            unions.join(i, j)
+        for guess in used:
+            unions.join_equal(guess.groups)
+        return unions.labels()[: self.n_train]
+
+    @property
+    def told(self) -> list[str]:
+        """What was found, a line a witness."""
+        lines = []
+        n, sets, largest = self.linked([(p.i, p.j) for p in self.near])
+        lines.append(
+            f"near duplicates: {n} of {self.n_train} training images"
+            + (f", {_many(sets, 'set')}, the largest of {largest} images" if sets else "")
+        )
+        lines.append(self.seams.told)
+        tested = " (test images counted)" if len(self.ids) > self.n_train else ""
+        if self.seams.believed:
+            n, sets, largest = self.linked([(s.i, s.j) for s in self.seams.links])
+            lines.append(
+                f"crops of one picture: {n} of {self.n_train} training images are linked;"
+                f" {_many(sets, 'picture')}, the largest of {largest} crops{tested}"
+                if n
+                else "crops of one picture: none"
+            )
+        else:
+            lines.append("seams are not believed: chance finds as many")
+        if across := self.across(self.links):
+            lines.append(f"{across} training images belong to one picture with a test image")
+        lines += [guess.told for guess in self.guesses]
+        return lines
+
+    @property
+    def summary(self) -> str:
+        """The groups in one line."""
+        names = [name for name in self.group if name]
+        if not names:
+            return f"no groups among {self.n_train} training images"
+        counts = {name: names.count(name) for name in set(names)}
+        alone = self.n_train - len(names)
+        return (
+            f"{len(names)} of {self.n_train} training images in {_many(len(counts), 'group')}, the largest of"
+            f" {max(counts.values())}; {alone} stand alone"
+        )
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}" + "s" * (n != 1)
+
+
+def look_for_leaks(
+    ids: Sequence[str],
+    n_train: int,
+    prints: Sequence[ImagePrint | None],
+    paths: Sequence[Path],
+    columns: Mapping[str, Sequence[str]],
+    n_splits: int,
+) -> Leaks:
+    """Hear every witness.
+
+    Args:
+        ids: of the training images, then of the test images; `prints` and `paths` in the same order.
+        prints: None for images that cannot be read.
+        columns: of the meta table, one value a training image.
+        n_splits: folds that the groups must be able to fill.
+    """
+    there = [i for i, found in enumerate(prints) if found is not None]
+    seen = [found for found in prints if found is not None]
+    near = tuple(
+        NearPair(there[p.i], there[p.j], p.turn, p.alike) for p in find_near_duplicates(seen)
+    )
+    twins = {i for m in sets_of(len(ids), [(p.i, p.j) for p in near]) for i in m[1:]}
+    kept = [k for k, i in enumerate(there) if i not in twins]
+    seams = _placed(find_seams(seen, kept), there)
+    found = Leaks(tuple(ids), n_train, near, seams)
+    trained = [found.look if found is not None else None for found in prints[:n_train]]
+    guesses: list[Guess] = []
+    if n_train > 1 and all(look is not None for look in trained):
+        looks = np.stack([look for look in trained if look is not None])
+        if (named := guess_by_name(ids[:n_train], looks, n_splits)) is not None:
+            guesses.append(named)
+        links = [(i, j) for i, j in found.links if i < n_train and j < n_train]
+        guesses += guess_by_column(columns, looks, links, n_splits)
+    if (
+        placed := guess_by_place([read_footprint(p) for p in paths[:n_train]], n_splits)
+    ) is not None:
+        guesses.append(placed)
+    return Leaks(tuple(ids), n_train, near, seams, _choose(found, guesses, n_splits))
+
+
+def _choose(leaks: Leaks, guesses: Sequence[Guess], n_splits: int) -> tuple[Guess, ...]:
+    """Use the first believed guess of `TRUST` that does not chain up, with the links, into one lump.
+
+    Several ways to group, joined, would soon hold everything in one group.
+    """
+    largest = int(np.bincount(leaks.joined([])).max()) if leaks.n_train else 0
+    chosen: Guess | None = None
+    said = []
+    for guess in sorted(guesses, key=lambda g: TRUST.index(g.witness)):
+        if guess.used and chosen is not None:
+            guess = replace(guess, used=False, why=f"the {chosen.witness} groups them already")
+        elif guess.used:
+            own = max(Counter(g for g in guess.groups if g).values())
+            both = int(np.bincount(leaks.joined([guess])).max())
+            if both > max(1.5 * max(own, largest), leaks.n_train / n_splits):
+                why = f"joined with the seams it would make one group of {both} images"
+                guess = replace(guess, used=False, why=why)
+            else:
+                chosen = guess
+        said.append(guess)
+    return tuple(said)
+
+
+def _placed(seams: Seams, there: list[int]) -> Seams:
+    """Seams between the images that were looked at -> between all."""
+    links = tuple(
+        type(s)(there[s.i], there[s.j], s.side, s.step, s.correlation, s.margin)
+        for s in seams.links
+    )
+    return Seams(links, seams.rule, seams.n_found, seams.n_null)
