@@ -79,6 +79,11 @@ class Workspace:
         return self.root / "folds" / f"{self.competition}.json"
 
     @property
+    def verify_json(self) -> Path:
+        """What `comp verify` last found; its contact sheet stands beside it."""
+        return self.root / "folds" / f"{self.competition}.verify.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs" / self.competition
 

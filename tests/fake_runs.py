@@ -107,12 +107,12 @@ def make_run(
         shared = shared_blocks(competition, content=truth.content_hash)
     said |= shared
     write_json(directory / "config.json", said)
-    everything = sorted({f for f in table.fold if f >= 0})
+    everything = range(table.n_folds)
     held = [i for i, f in zip(table.ids, table.fold, strict=True) if f == HELD_OUT]
     for fold in everything if folds is None else folds:
         folder = workspace.fold(name, fold)
         names: list[str] = []
-        ids = [i for i, f in zip(table.ids, table.fold, strict=True) if f == fold]
+        ids = [table.ids[i] for i in table.validation(fold)]
         scores: dict[str, Any] = {}
         for n, view in enumerate(views):
             writer = ProbsWriter(folder / f"oof.{view}", store)

@@ -81,7 +81,28 @@ def test_all_mistakes_of_a_config_come_together(workspace: Path) -> None:
     result = comp(
         "cv", "--config", "small.yaml", "-o", "train.epoch=3", "-o", "optim.lr=fast", cwd=workspace
     )
-    refused(result, 2, "2 mistakes", "did you mean 'epochs'", "optim.lr", "got 'fast'")
+    refused(result, 2, "2 mistakes", "did you mean 'epochs'", "got 'fast'")
+    refused(result, 2, "-o train.epoch=3: train.epoch", "-o optim.lr=fast: optim.lr")
+    assert not (workspace / "runs").exists()
+
+
+def test_mistakes_of_both_files_come_together(workspace: Path) -> None:
+    competition = workspace / "configs" / "competition.yaml"
+    competition.write_text(competition.read_text().replace("n_splits", "n_split"))
+    result = comp(
+        *("cv", "-c", "small.yaml", "-o", "metric=iuo", "-o", "loss.dize=1", "-o", "train.epoch=3"),
+        cwd=workspace,
+    )
+    refused(result, 2, "4 mistakes", f"{competition}: folds.n_split: unknown key")
+    refused(result, 2, "-o metric=iuo: metric: unknown", "-o train.epoch=3: train.epoch: unknown")
+    refused(result, 2, "-o loss.dize=1: loss.dize: unknown loss 'dize'; did you mean 'dice'?")
+
+
+def test_folds_are_numbers_of_folds_that_are_there(workspace: Path) -> None:
+    for option, said in (("--folds=x", "expected fold numbers such as 0,2"), ("--fold=1,", "'1,'")):
+        refused(comp("cv", "-c", "small.yaml", option, cwd=workspace), 2, said)
+    result = comp("cv", "-c", "small.yaml", "--folds", "1,2", cwd=workspace)
+    refused(result, 2, "--folds: no fold 2; folds/toy.csv has 0, 1")
     assert not (workspace / "runs").exists()
 
 

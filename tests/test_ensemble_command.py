@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from comp.config import data_root
 from comp.data.fold_table import write_folds
 from comp.data.images import read_labels
 from comp.data.intake import find_records
-from comp.errors import RunMismatchError, UnknownNameError, UsageError
+from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageError
 from comp.files import read_json, write_json
 from comp.metrics.counts import count_image
 from comp.metrics.scores import score_counts
@@ -101,12 +102,13 @@ def test_one_perfect_member_stands_alone(toy):
     assert "at threshold 0.5 is used" in result["reason"]
 
 
-def test_one_run_is_an_ensemble_of_one(toy):
+def test_one_run_is_an_ensemble_of_one(toy, capsys):
     workspace, competition, _ = toy
     fake.make_run(*toy, "alpha", 1.0)
     result = ensemble.run(workspace, competition)
     assert result["uniform"] == result["best_single"]
     assert "fitted over uniform" not in result["scores"]["errors"]
+    assert "blending 1 run, 1 set of predictions, 12 images" in capsys.readouterr().out
 
 
 def test_uint8_and_uint16_mix(toy):
@@ -194,7 +196,7 @@ def test_no_final_score_is_said_and_a_changed_one_refused(tmp_path):
     path = workspace.fold("a", 1) / "heldout.none.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(RunMismatchError, match=r"heldout.none.npy: expected sha256"):
+    with pytest.raises(DataError, match=r"heldout.none.npy: expected sha256"):
         ensemble.run(workspace, competition)
     result_file = path.with_name("result.json")
     result = read_json(result_file)
@@ -309,8 +311,32 @@ def test_a_flipped_bit_is_refused(toy):
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with pytest.raises(RunMismatchError, match=r"oof.none.npy: expected sha256"):
+    with pytest.raises(DataError, match=r"run 'alpha': .*oof.none.npy: expected sha256") as caught:
         ensemble.run(workspace, competition)
+    assert caught.value.exit_code == 3 and "run `comp cv` again" in str(caught.value)
+
+
+@pytest.mark.parametrize("harm", ["gone", "short", "no_json"])
+def test_a_damaged_member_is_named_with_the_next_step(toy, harm):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0)
+    fake.make_run(*toy, "torn", 1.0)
+    path = workspace.fold("torn", 1) / "oof.none.npy"
+    if harm == "gone":
+        path.unlink()
+    elif harm == "short":
+        path.write_bytes(path.read_bytes()[:-7])
+    else:
+        path = path.with_name("result.json")
+        path.write_text("{")
+    for members in (None, ["alpha", "torn"]):
+        with pytest.raises(DataError) as caught:
+            ensemble.run(workspace, competition, members)
+        said = str(caught.value)
+        assert caught.value.exit_code == 3 and said.startswith("run 'torn': ")
+        assert str(path) in said and "to make the fold again with `comp cv`" in said
+        assert ("--member" in said) == (members is None)
+    assert ensemble.run(workspace, competition, ["alpha"])["chosen"]
 
 
 def test_predictions_of_another_shape_are_refused(toy):
@@ -336,3 +362,19 @@ def test_names_are_checked(toy):
         ensemble.run(workspace, competition, method="gredy")
     with pytest.raises(UsageError, match="named twice: a"):
         ensemble.run(workspace, competition, ["a", "a"])
+
+
+def test_repeats_count_each_image_once_a_repeat_and_keep_it_in_one_part(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    plain = fake.make_folds(workspace, competition)
+    again = tuple(3 + (i // 2) % 3 for i in range(len(plain.ids)))
+    table = write_folds(workspace, replace(plain, repeats=(again,)))
+    for name, noise in (("good", 0.8), ("fair", 1.2)):
+        fake.make_run(workspace, competition, table, name, noise)
+    recipe = ensemble.run(workspace, competition)
+    assert recipe["n_images"] == len(table.ids) and list(recipe["folds"]) == list(range(6))
+    assert f"{len(table.ids)} images" in capsys.readouterr().out
+    run = read_run(workspace, "good")
+    counts = [read_counts(run.dir / f"fold{f}" / "oof.none.counts.csv", 1)[1] for f in range(6)]
+    said = next(m["score"] for m in recipe["members"] if m["run"] == "good")
+    assert said == pytest.approx(score_counts("iou_image_mean", np.concatenate(counts)))

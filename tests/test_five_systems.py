@@ -20,6 +20,7 @@ TOY = (
     "train.epochs=2",
     "train.batch_size=4",
     "train.precision=fp32",
+    "train.channels_last=false",
     "optim.lr=1e-3",
 )
 SYSTEMS: dict[str, tuple[str, Callable[..., Path], dict[str, int], tuple[str, ...]]] = {

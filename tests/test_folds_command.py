@@ -13,7 +13,7 @@ import pytest
 from comp.commands.folds import run
 from comp.config import Competition
 from comp.data.split import read_folds
-from comp.errors import DataError, FoldsError, RunMismatchError
+from comp.errors import ConfigError, DataError, FoldsError, RunMismatchError
 from comp.files import Workspace
 
 
@@ -52,7 +52,9 @@ def test_makes_says_and_does_nothing_the_second_time(
     table = run(workspace, competition(n_splits=3))
     said = capsys.readouterr().out
     assert said.startswith("wrote folds/toy.csv\nstratified, seed 0, 3 fold(s), 12 images, hash ")
-    assert said.splitlines()[-1].split() == ["all", "12", "-", "0.1500", "3"]
+    assert said.splitlines()[-1] == "picture: folds/toy.png"
+    assert (workspace.folds_csv.parent / "toy.png").is_file()
+    assert said.splitlines()[-2].split() == ["all", "12", "-", "0.1500", "3"]
     written = workspace.folds_csv.stat().st_mtime_ns
     assert run(workspace, competition(n_splits=3), force=True) == table
     assert capsys.readouterr().out.startswith("folds/toy.csv is there and the same\n")
@@ -99,6 +101,61 @@ def test_a_damaged_file_is_replaced_with_force_only(workspace: Workspace) -> Non
         run(workspace, competition(n_splits=3))
     run(workspace, competition(n_splits=3), force=True)
     assert read_folds(workspace, table.ids) == table
+
+
+def draw_crops(workspace: Workspace) -> None:
+    """Replace the images by crops of 10 x 10, four of each picture, in order."""
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        if k % 4 == 0:
+            big = cv2.GaussianBlur(rng.normal(0, 1, (40, 40, 3)).astype(np.float32), (0, 0), 1.5)
+            big = np.clip(128 + 40 * big / big.std(), 0, 255).astype(np.uint8)
+        y, x = 20 * (k % 4 // 2), 20 * (k % 2)
+        cv2.imwrite(
+            str(workspace.root / "data" / "images" / f"{k:02d}.png"), big[y : y + 20, x : x + 20]
+        )
+        mask = np.zeros((20, 20), np.uint8)
+        mask[: 1 + k % 4] = 255
+        cv2.imwrite(str(workspace.root / "data" / "masks" / f"{k:02d}.png"), mask)
+
+
+def test_groups_are_found_and_kept_whole(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_crops(workspace)
+    table = run(workspace, competition(n_splits=3), groups="auto")
+    said = capsys.readouterr().out
+    assert "write `scheme: stratified_group` and `group: auto` under folds:" in said
+    assert "12 seams" in said and "12 of 12 training images in 3 groups" in said
+    assert table.scheme == "stratified_group"
+    assert table.group == tuple(f"with {4 * (k // 4):02d}" for k in range(12))
+    assert [len(set(table.fold[k : k + 4])) for k in (0, 4, 8)] == [1, 1, 1]
+    found = sorted(workspace.cache.glob("leaks.*.json"))
+    assert len(found) == 1
+    written = found[0].stat().st_mtime_ns
+    config = competition(n_splits=3, scheme="stratified_group", group="auto")
+    assert run(workspace, config) == table  # the same, said in the competition file
+    assert found[0].stat().st_mtime_ns == written
+    found[0].write_text("torn")
+    assert run(workspace, config) == table
+
+
+def test_auto_needs_a_scheme_that_keeps_groups(workspace: Workspace) -> None:
+    with pytest.raises(ConfigError, match="scheme stratified would let groups of 'auto' cross"):
+        run(workspace, competition(n_splits=3, group="auto"))
+
+
+def test_a_column_may_be_named_instead(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "\n".join(f"{k:02d},{k // 3}" for k in range(12))
+    (workspace.root / "data" / "meta.csv").write_text(f"ImageId,Slide\n{rows}\n")
+    config = competition(n_splits=3, scheme="kfold")
+    data = config.data.model_copy(update={"meta": "meta.csv"})
+    config = config.model_copy(update={"data": data})
+    table = run(workspace, config, groups="Slide")
+    assert table.scheme == "group" and table.group[:4] == ("0", "0", "0", "1")
+    assert "scheme group, group Slide" in capsys.readouterr().out
 
 
 def test_no_data_no_folds(tmp_path: Path) -> None:

@@ -299,10 +299,11 @@ def test_values_of_two_readings_are_refused(masks: list[dict[int, int]]) -> None
         choose_rule(facts(*masks), None, "")
 
 
-def test_255_beside_1_here_and_alone_there_is_refused() -> None:
+def test_255_beside_1_here_and_alone_there_is_a_problem() -> None:
     alone = [{0: 9, 255: 1}] * 8
-    with pytest.raises(DataError, match="255 stands beside 1 in 1 masks and without it in 8"):
-        choose_rule(facts({0: 9, 1: 1, 255: 1}, *alone), None, "")
+    rule = choose_rule(facts({0: 9, 1: 1, 255: 1}, *alone), None, "")
+    assert (rule.task, rule.mask_values) == ("binary", {0: 0, 255: 1})
+    assert "255 stands beside 1 in 1 masks and without it in 8" in rule.problems[0]
     with pytest.raises(DataError, match="no mask can be read: broken"):
         choose_rule(MaskFacts(faults=["broken"]), None, "")
 

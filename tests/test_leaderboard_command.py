@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from comp.commands import ensemble, leaderboard, submit
+from comp.data.fold_table import write_folds
 from comp.files import read_json, write_json
 
 spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
@@ -104,3 +105,47 @@ def test_scores_of_other_shapes():
         "public": 1,
     }
     assert leaderboard.flat_scores({"all": {"x": 1}, "note": "typed"}, "m") == {"all": None}
+
+
+def test_ensembles_are_ranked_by_their_cross_fitted_number(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition)
+    for name in ("a", "b"):
+        fake.make_run(workspace, competition, table, name, 1.2)
+    for name, cross, used in (("low", 0.4, 0.9), ("high", 0.6, 0.5), ("none", None, 0.7)):
+        ensemble.run(workspace, competition, name=name)
+        path = workspace.ensemble(name) / "recipe.json"
+        recipe = read_json(path)
+        recipe["scores"] |= {"cross_fitted": cross, "used": used}
+        write_json(path, recipe | {"chosen": "single"})
+    capsys.readouterr()
+    board = leaderboard.run(workspace, competition)
+    assert [row["name"] for row in board["ensembles"]] == ["high", "low", "none"]
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("high"))
+    assert line.split()[:5] == ["high", "0.6000", "best", "single", "0.5000"]
+
+
+def test_held_out_scores_are_shown_where_there_are_any(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition, 2)
+    folds = (-2, -2, *table.fold[2:])
+    table = type(table)(table.ids, folds, table.group, table.stratum, "split", 0, 2)
+    write_folds(workspace, table)
+    metric = competition.metric_name
+    fake.make_run(workspace, competition, table, "a", 1.2, heldout={"none": {metric: 0.4321}})
+    fake.make_run(workspace, competition, table, "b", 1.2)
+    result = ensemble.run(workspace, competition, ["a"], "one")
+    card = read_json(submit.run(workspace, competition).with_suffix(".json"))
+    final = result["heldout"][metric]
+    assert card["cv"]["heldout"] == {"score": final, "n_images": 2, "of": "the blend"}
+    card = read_json(submit.run(workspace, competition, run_name="a").with_suffix(".json"))
+    assert card["cv"]["heldout"]["score"] == pytest.approx(0.4321)
+    assert card["cv"]["heldout"]["of"] == "mean over folds"
+    capsys.readouterr()
+    board = leaderboard.run(workspace, competition)
+    held = {row["name"]: row["heldout"] for row in board["runs"]}
+    assert held == {"a": pytest.approx(0.4321), "b": None}
+    assert board["ensembles"][0]["heldout"] == final
+    assert {row["heldout"] for row in board["submissions"]} >= {final}
+    said = capsys.readouterr().out
+    assert said.count("held out") == 3 and "0.4321" in said

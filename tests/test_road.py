@@ -17,7 +17,14 @@ import pytest
 
 from comp.commands import cv, ensemble, score, submit
 from comp.config import Competition, load_competition
-from comp.errors import ConfigError, JobsFailedError, RunMismatchError, StoppedError
+from comp.errors import (
+    ConfigError,
+    DiskError,
+    JobsFailedError,
+    RunMismatchError,
+    StoppedError,
+    UsageError,
+)
 from comp.files import Workspace, commit, read_json, sha256
 from comp.store import read_run
 from tests.drawn import draw_kaggle
@@ -246,11 +253,14 @@ def test_other_masks_make_another_run(tmp_path: Path) -> None:
 
 def test_a_new_test_image_is_predicted_with_the_weights_that_are_there(tmp_path: Path) -> None:
     workspace, competition = make_toy(tmp_path)
-    one = ["train.epochs=1"]
+    one = ["train.epochs=1", "model.normalize=dataset"]
     cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
     before = hashes(workspace, "small")
     images = workspace.root / "data" / "test" / "images"
     first = sorted(images.iterdir())[0]
+    was = {
+        k: np.array(read_run(workspace, "small").test(k, "none").read(first.stem)) for k in (0, 1)
+    }
     shutil.copy(first, images / "zz_new.png")
     cv.run(workspace, competition, ["small.yaml"], one, executor="serial", device="cpu")
     run, after = read_run(workspace, "small"), hashes(workspace, "small")
@@ -262,7 +272,8 @@ def test_a_new_test_image_is_predicted_with_the_weights_that_are_there(tmp_path:
     }
     for fold in (0, 1):
         probs = run.test(fold, "none")
-        np.testing.assert_array_equal(probs.read("zz_new"), probs.read(first.stem))
+        np.testing.assert_array_equal(probs.read(first.stem), was[fold])
+        np.testing.assert_array_equal(probs.read("zz_new"), was[fold])
 
 
 @pytest.mark.parametrize(
@@ -293,6 +304,117 @@ def test_a_wrong_scheme_and_a_layout_without_classes_are_refused_before(tmp_path
     with pytest.raises(ConfigError) as caught:
         cv.run(workspace, wrong, ["small.yaml"], executor="serial", device="cpu")
     assert "did you mean 'kfold'" in str(caught.value) and "submission" in str(caught.value)
+
+
+def test_some_folds_first_and_the_rest_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden, competition = make_toy(tmp_path / "golden")
+    one, how = ["train.epochs=1"], {"executor": "serial", "device": "cpu"}
+    cv.run(golden, competition, ["small.yaml"], one, **how)
+
+    workspace, competition = make_toy(tmp_path / "parts")
+    with pytest.raises(UsageError, match=r"--folds: no fold 2, 7; folds/toy.csv has 0, 1$"):
+        cv.run(workspace, competition, ["small.yaml"], one, only=[7, 1, 2], **how)
+    capsys.readouterr()
+    report = cv.run(workspace, competition, ["small.yaml"], one, only=[1], **how)["small"]
+    assert not report["complete"] and [row["fold"] for row in report["folds"]] == [1]
+    said = capsys.readouterr().out
+    assert "1 fold in " in said and "incomplete, missing folds: 0" in said
+    page = (workspace.run("small") / "cv.md").read_text()
+    assert "1 of 2 folds done, missing: 0;" in page
+    with pytest.raises(RunMismatchError, match="incomplete"):
+        ensemble.run(workspace, competition, ["small"])
+    weights = workspace.fold("small", 1) / "weights.last.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-9])  # damaged, and not asked for: reported as not done
+    report = cv.run(workspace, competition, ["small.yaml"], one, only=[0], **how)["small"]
+    assert [row["fold"] for row in report["folds"]] == [0]
+    assert "incomplete, missing folds: 1" in capsys.readouterr().out
+    report = cv.run(workspace, competition, ["small.yaml"], one, **how)["small"]
+    said = capsys.readouterr().out
+    assert report["complete"] and "1 of 2 folds is done and skipped" in said
+    assert "missing" not in said
+    assert hashes(workspace, "small") == hashes(golden, "small")
+
+
+def test_a_full_disk_is_exit_4_and_the_other_fold_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comp.train import loop
+
+    workspace, competition = make_toy(tmp_path)
+    plain = loop.write_outputs
+
+    def write_outputs(job: Any, *more: Any) -> Any:
+        if job.fold == 0:
+            raise DiskError("disk full writing weights (1.0 MB): free space and run again")
+        return plain(job, *more)
+
+    one, how = ["train.epochs=1"], {"executor": "serial", "device": "cpu"}
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_outputs", write_outputs)
+        with pytest.raises(DiskError, match=r"small/fold0: disk full writing weights") as caught:
+            cv.run(workspace, competition, ["small.yaml"], one, **how)
+        assert caught.value.exit_code == 4 and "1 of 2 jobs failed" in str(caught.value)
+        kept = hashes(workspace, "small")
+        assert kept and all(name.startswith("1/") for name in kept)
+        report = read_json(workspace.run("small") / "cv.json")
+        assert [row["fold"] for row in report["folds"]] == [1]
+
+        def write_cv_report(*_: Any) -> Any:
+            raise DiskError("disk full writing cv.md")
+
+        patch.setattr(cv, "write_cv_report", write_cv_report)
+        with pytest.raises(DiskError, match=r"(?s)small/fold0: disk full.*writing cv.md"):
+            cv.run(workspace, competition, ["small.yaml"], one, **how)
+    assert cv.run(workspace, competition, ["small.yaml"], one, **how)["small"]["complete"]
+    assert hashes(workspace, "small").items() >= kept.items()
+
+
+def test_an_interrupted_run_takes_a_new_config_over_until_a_fold_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from comp.train import loop
+
+    golden, competition = make_toy(tmp_path / "golden")
+    one, how = ["train.epochs=1"], {"executor": "serial", "device": "cpu"}
+    cv.run(golden, competition, ["small.yaml"], one, **how)
+    workspace, competition = make_toy(tmp_path / "broken")
+    plain = loop.run_epoch
+
+    def run_epoch(loop_: Any, loader: Any, epoch: int, indices: Any) -> Any:
+        if epoch == 2:
+            raise StoppedError("stopped by SIGTERM", 15)
+        return plain(loop_, loader, epoch, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(loop, "run_epoch", run_epoch)
+        with pytest.raises(JobsFailedError, match="2 of 2 jobs failed"):
+            cv.run(workspace, competition, ["small.yaml"], **how)
+    assert list(workspace.run("small").rglob("checkpoint.*"))
+    capsys.readouterr()
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    said = capsys.readouterr().out
+    assert "small: no fold was finished, so its new config is taken over" in said
+    assert "config.train.epochs: 3 -> 1" in said and "resuming" not in said
+    assert hashes(workspace, "small") == hashes(golden, "small")
+    with pytest.raises(RunMismatchError, match=r"config\.train\.epochs: 1 -> 3"):
+        cv.run(workspace, competition, ["small.yaml"], **how)
+
+
+def test_overrides_are_named_in_mistakes_of_names(tmp_path: Path) -> None:
+    workspace, competition = make_toy(tmp_path)
+    wrong = competition.model_copy(update={"metric": "iuo"})
+    with pytest.raises(ConfigError) as caught:
+        cv.run(
+            workspace, wrong, ["small.yaml"], ["loss.dize=1"], competition_overrides=["metric=iuo"]
+        )
+    assert [line.partition(": ")[0] for line in caught.value.problems] == [
+        "-o metric=iuo",
+        "-o loss.dize=1",
+    ]
 
 
 @pytest.mark.faults

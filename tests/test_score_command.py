@@ -59,7 +59,7 @@ def test_scores_and_the_printed_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert scores["pixel_accuracy"] == pytest.approx(57 / 60)
     assert result["n_images"] == {"all": 3}
     printed = capsys.readouterr().out
-    assert "sub.csv against key.csv: 3 images x 1 classes, one row an image" in printed
+    assert "sub.csv against key.csv: 3 images x 1 class, one row an image" in printed
     assert "column-major, first pixel 1" in printed
     for name in ("iou_image_mean", "recall_dataset", "f1_dataset", "precision_dataset", "0.800000"):
         assert name in printed
@@ -76,7 +76,7 @@ def test_public_and_private_parts(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert result["n_images"] == {"public": 1, "private": 1, "all": 2}
     printed = capsys.readouterr().out
     assert "public" in printed and "private" in printed
-    assert "1 images whose Usage is Ignored are scored nowhere" in printed
+    assert "1 image whose Usage is Ignored: scored nowhere" in printed
 
 
 def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_everything_wrong_at_once(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError) as caught:
         score(tmp_path, bad)
     for part in (
-        "unexpected columns 'x'; expected ImageId, EncodedPixels",
+        "unexpected column 'x'; expected ImageId, EncodedPixels (as in key key.csv)",
         "1 repeated: id 'a' (rows 1, 2)",
         "1 missing: id 'b'",
         "1 not in the key: id 'd'",
@@ -142,9 +142,11 @@ def test_absent_rows_of_a_class_are_faults_of_either_file(tmp_path: Path) -> Non
     sizes = lambda image_id: (2, 2)  # noqa: E731
     with pytest.raises(SubmissionError, match="1 missing: id 'b', class '1'"):
         score(tmp_path, sparse, CLASS_KEY, workspace_sizes=sizes)
-    with pytest.raises(SubmissionError, match="the key itself has no row of 1 images and classes"):
+    with pytest.raises(SubmissionError, match="the key itself has no row of 1 pair of image"):
         score(tmp_path, CLASS_KEY, sparse, workspace_sizes=sizes)
-    with pytest.raises(SubmissionError, match="rows of no known class; known 0, 1: row 5"):
+    with pytest.raises(
+        SubmissionError, match=r"1 row of no known class; known 0, 1 \(as in key key.csv\): row 5"
+    ):
         score(tmp_path, CLASS_KEY + "b,9,\n", CLASS_KEY, workspace_sizes=sizes)
 
 
@@ -152,7 +154,7 @@ def test_objects_are_scored_as_their_union(tmp_path: Path) -> None:
     key = "ImageId,EncodedPixels,Height,Width\na,1 2,4,5\na,9 2,4,5\nb,,4,5\n"
     result = score(tmp_path, "ImageId,EncodedPixels\nb,\na,1 2 9 2\n", key)
     assert result["scores"]["all"]["iou_image_mean"] == 1.0
-    with pytest.raises(SubmissionError, match="objects share 1 pixels"):
+    with pytest.raises(SubmissionError, match="objects share 1 pixel"):
         score(tmp_path, "ImageId,EncodedPixels\nb,\na,1 2\na,2 1\n", key)
     with pytest.raises(SubmissionError, match="1 missing: id 'b'"):
         score(tmp_path, "ImageId,EncodedPixels\na,1 2\n", key)
@@ -207,6 +209,63 @@ def test_a_faulty_key_is_refused(tmp_path: Path, key: str, said: str) -> None:
     rle = "rle" if ",rle" in key else "EncodedPixels"
     with pytest.raises(SubmissionError, match=said):
         score(tmp_path, f"{head},{rle}\na,\n", key)
+
+
+def test_a_key_with_other_columns_than_competition_and_submission_is_named(tmp_path: Path) -> None:
+    wrong = KEY.replace("ImageId", "img").replace("EncodedPixels", "rle")
+    with pytest.raises(SubmissionError) as caught:
+        score(tmp_path, GOOD, wrong, competition=competition())
+    said = str(caught.value)
+    assert said.startswith(
+        "key key.csv: expected the columns ImageId, EncodedPixels of competition"
+    )
+    assert "got img, rle, Height, Width; rename the key's columns, or name the right key" in said
+    with pytest.raises(SubmissionError, match=r"no column 'img'.*\(as in key key.csv\), got Im"):
+        score(tmp_path, GOOD, wrong)  # nobody knows which of the two is wrong: both are named
+
+
+def test_a_key_of_other_images_is_named(tmp_path: Path) -> None:
+    other = KEY.replace("\na,", "\na.png,").replace("\nb,", "\nb.png,").replace("\nc,", "\nc.png,")
+    with pytest.raises(SubmissionError) as caught:
+        score(tmp_path, GOOD, other)
+    assert (
+        "key key.csv: none of its ids (a.png, b.png, c.png) is in sub.csv (a, b, c); is it the right key?"
+        in str(caught.value)
+    )
+
+
+def test_a_missing_key_is_said_to_be_the_key(tmp_path: Path) -> None:
+    sub, _ = files(tmp_path, GOOD)
+    with pytest.raises(SubmissionError, match=r"the answer key cannot be read: missing file: .*no"):
+        run(sub, tmp_path / "no.csv", None, None, [], None)
+
+
+OBJECTS = "ImageId,EncodedPixels,Height,Width\na,1 2,4,5\na,9 2,4,5\nb,,4,5\n"
+
+
+def test_objects_against_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = "ImageId,EncodedPixels\na,1 2 9 2\nb,\n"
+    assert score(tmp_path, images, OBJECTS)["scores"]["all"]["iou_image_mean"] == 1.0
+    assert "key key.csv has one row an object, sub.csv one row an image: objects are scored as" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(SubmissionError) as caught:
+        score(tmp_path, images, OBJECTS, competition=competition())
+    said = str(caught.value)
+    assert "key key.csv: has several rows an id" in said and "-o submission.row=object" in said
+    assert "sub.csv" not in said
+    rows = {"row": "object"}
+    both = score(tmp_path, images, OBJECTS, competition=competition(submission=rows))
+    assert both["scores"]["all"]["iou_image_mean"] == 1.0
+
+
+def test_images_against_objects(tmp_path: Path) -> None:
+    key = OBJECTS.replace("a,1 2,4,5\na,9 2,4,5", "a,1 2 9 2,4,5")
+    with pytest.raises(SubmissionError) as caught:
+        score(tmp_path, "ImageId,EncodedPixels\na,1 2\na,9 2\nb,\n", key)
+    said = str(caught.value)
+    assert "sub.csv: has several rows an id, key key.csv has one" in said
+    assert "join the runs of an image (and class) in one cell" in said
 
 
 def test_an_unknown_metric_is_said_before_any_work(tmp_path: Path) -> None:

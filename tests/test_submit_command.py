@@ -15,7 +15,7 @@ import pytest
 from comp.blending.recipe import read_recipe
 from comp.commands import ensemble, submit
 from comp.errors import DataError, RunMismatchError, SubmissionError, UsageError
-from comp.files import read_json
+from comp.files import read_json, sha256, write_json
 from comp.masks.rle import decode
 from comp.store import Probs
 
@@ -210,3 +210,61 @@ def test_what_cannot_be_submitted_is_said(toy):
     without = competition.data.model_copy(update={"test": None})
     with pytest.raises(DataError, match="has no test images"):
         submit.run(workspace, competition.model_copy(update={"data": without}), run_name="a")
+
+
+def test_the_share_of_empty_masks_is_said_beside_what_to_expect(toy, capsys):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "a", 0.0)
+    path = submit.run(workspace, competition, run_name="a")
+    said = capsys.readouterr().out
+    assert (
+        "empty masks: of this submission 0.0 % (0 of 4), out of fold 0.0 % (0 of 12), "
+        "of the training truth 0.0 % (0 of 12)"
+    ) in said and "warning" not in said
+    card = read_json(path.with_suffix(".json"))
+    assert card["empty_masks"]["oof"] == {"empty": 0, "of": 12}
+
+
+def test_far_more_empty_masks_than_out_of_fold_are_a_warning(toy, capsys):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "a", 0.0)
+    for fold in range(3):  # the first test image alone is left with pixels
+        path = workspace.fold("a", fold) / "test.none.npy"
+        flat = np.load(path)
+        flat[24 * 24 :] = 0
+        np.save(path, flat)
+        result = read_json(path.with_name("result.json"))
+        result["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        write_json(path.with_name("result.json"), result)
+    submit.run(workspace, competition, run_name="a")
+    said = capsys.readouterr().out
+    assert "of this submission 75.0 % (3 of 4), out of fold 0.0 % (0 of 12)" in said
+    assert (
+        "warning: the share of empty masks is far from that out of fold and of the training" in said
+    )
+
+
+def test_without_out_of_fold_files_the_share_alone_is_said(toy, capsys):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "a", 1.2)
+    ensemble.run(workspace, competition)
+    (workspace.fold("a", 1) / "oof.none.npy").unlink()
+    submit.run(workspace, competition)
+    said = capsys.readouterr().out
+    assert "of 4), out of fold not known, of the training truth not known" in said
+
+
+def test_empty_masks_are_counted_by_class(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path, "multiclass")
+    table = fake.make_folds(workspace, competition)
+    fake.make_run(workspace, competition, table, "a", 1.0)
+    sample = "ImageId,Class,EncodedPixels\n" + "".join(
+        f"t{i:02d},{k},\n" for i in range(4) for k in (1, 2)
+    )
+    (workspace.root / "data" / "sample_submission.csv").write_text(sample)
+    section = competition.submission.model_copy(update={"sample": "sample_submission.csv"})
+    competition = competition.model_copy(update={"submission": section})
+    path = submit.run(workspace, competition, run_name="a")
+    shares = read_json(path.with_suffix(".json"))["empty_masks"]
+    assert [shares[key]["of"] for key in ("test", "oof", "truth")] == [8, 24, 24]
+    assert "classes that the sample does not ask for: land" in capsys.readouterr().out

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from comp.commands import init, verify
+from comp.commands import folds, init, verify
 from comp.config import load_competition
 from comp.errors import DataError
 from comp.files import Workspace
@@ -100,6 +102,82 @@ def test_exact_duplicates_and_leaks_into_the_test_set(
     said = capsys.readouterr().out
     assert "exact duplicates among train images: 1 groups\n  p_000, p_007" in said
     assert "train images that are test images too: 1: p_000 = t_016" in said
+
+
+def crops(root: Path) -> None:
+    """Replace the training images by crops, 2 x 2 of each picture, in the folder's order."""
+    rng = np.random.default_rng(0)
+    for k, path in enumerate(sorted((root / "data/images").glob("*.png"))):
+        if k % 4 == 0:
+            noise = rng.normal(0, 1, (96, 128, 3)).astype(np.float32)
+            big = cv2.GaussianBlur(noise, (0, 0), 3)
+            big = np.clip(128 + 40 * big / big.std(), 0, 255).astype(np.uint8)
+        y, x = 48 * (k % 4 // 2), 64 * (k % 2)
+        Image.fromarray(np.ascontiguousarray(big[y : y + 48, x : x + 64])).save(path)
+
+
+def test_the_leak_radar_and_folds_that_cut_groups(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops(root)
+    run(root)
+    said = capsys.readouterr().out
+    assert "16 seams" in said and "null test with reversed edges: 0" in said
+    assert "16 of 16 training images are linked; 4 pictures, the largest of 4 crops" in said
+    plain = ["folds.scheme=kfold", "folds.n_splits=4", "folds.group=null"]
+    comp = load_competition(root, overrides=plain)
+    workspace = Workspace(root, comp.name)
+    folds.run(workspace, comp)
+    run(root, *plain)
+    said = capsys.readouterr().out
+    assert ".csv (scheme kfold) cuts through 4 of 4 groups, 16 images: scores of these" in said
+    folds.run(workspace, comp, force=True, groups="auto")
+    run(root)
+    said = capsys.readouterr().out
+    assert "cuts through" not in said and "no problems" in said
+
+
+def test_everything_is_written_to_json_and_a_sheet(root: Path) -> None:
+    crops(root)
+    (root / "data/images/p_001.png").write_bytes(b"")
+    comp = load_competition(root)
+    workspace = Workspace(root, comp.name)
+    with pytest.raises(DataError):
+        verify.run(workspace, comp)
+    told = json.loads(workspace.verify_json.read_text(encoding="utf-8"))
+    assert len(told["problems"]) == 2 and "p_001.png: empty file" in told["problems"][0]
+    assert told["train"]["n_images"] == 16 and told["train"]["sizes"] == [[48, 64, 15]]
+    assert told["seams"]["n_null_reversed"] == 0 and told["seams"]["n_found"] == 14
+    assert told["groups"]["p_002"] == "with p_000" and "p_001" not in told["groups"]
+    assert [c["name"] for c in told["train"]["classes"]] == ["ground", "roof", "tree"]
+    with Image.open(workspace.verify_json.with_suffix(".png")) as sheet:
+        assert sheet.width > 1000
+
+
+def test_blank_images_and_mixed_types_are_warned_of(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (64, 48), 7).save(root / "data/images/p_003.png")
+    Image.new("L", (64, 48), 7).save(root / "data/images/p_004.png")
+    run(root)
+    said = capsys.readouterr().out
+    assert "2 train images are of one colour: p_003, p_004" in said
+    assert "stored in 2 ways: uint8 x 3 (14), uint8 x 1 (2)" in said
+    assert "exact duplicates among train images: 0 groups" in said
+
+
+def test_codes_in_another_order_are_named(root: Path) -> None:
+    with pytest.raises(DataError, match=r"(?s)14 images differ.*wrong convention.*order: column"):
+        run(root, "data.train_rle.order=row")
+
+
+def test_a_folds_file_of_other_images_is_a_problem(root: Path) -> None:
+    comp = load_competition(root, overrides=["folds.n_splits=2"])
+    folds.run(Workspace(root, comp.name), comp)
+    (root / "data/images/p_003.png").rename(root / "data/images/p_903.png")
+    (root / "data/masks/p_003.png").rename(root / "data/masks/p_903.png")
+    with pytest.raises(DataError, match="make it anew with `comp folds --force`"):
+        run(root)
 
 
 def test_files_that_no_pattern_takes_are_named(

@@ -27,9 +27,11 @@ from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageErro
 from comp.files import Workspace, commit, digest, lock
 from comp.metrics.scores import find_metric, score_counts
 from comp.plots.ensemble_tables import render_ensemble, render_ensemble_lines
+from comp.plots.tables import count_of
 from comp.registry import unknown
 from comp.store import Probs, Run
-from comp.store.members import check_alike, select_runs, verify
+from comp.store.members import check_alike, select_runs
+from comp.store.whole import check_whole, verify_file
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ def run(
 
     Raises:
         RunMismatchError: members that cannot be blended, naming the difference.
+        DataError: a member's file is missing or damaged.
     """
     if method != "auto" and method not in METHODS:
         raise UnknownNameError(f"--method: {unknown(method, ['auto', *METHODS], 'method')}")
     metric = find_metric(competition.metric_name)
     started = time.monotonic()
+    check_whole(workspace, members)
     runs, notes = select_runs(workspace, members)
     check_alike(runs, competition)
     columns, by_member = open_columns(runs, views)
@@ -75,18 +79,23 @@ def run(
     records = find_records(competition, data_root(workspace, competition))
     table = read_folds(workspace, records)
     check_folds(workspace, runs, table)
-    ids = check_images(columns, table)
+    images = check_images(columns, table)
+    ids = [image_id for image_id, _ in images]
     truth = open_cache(workspace.cache, competition, records.train, Reading())
     check_content(runs[0], truth)
-    source = make_source(competition, columns, ids, table, truth)
+    source = make_source(competition, columns, images, truth)
     fold_of = dict(zip(table.ids, table.fold, strict=True))
     group_of = dict(zip(table.ids, table.group, strict=True))
-    groups = [group_of[i] or f"image {i}" for i in ids] if any(table.group) else None
+    grouped = any(table.group) or table.repeats  # repeats of an image are one unit in every error
+    groups = [group_of[i] or f"image {i}" for i in ids] if grouped else None
     folds = np.array([fold_of[i] for i in ids])
     parts = make_parts(folds, groups)
     for note in notes:
         print(note)
-    print(f"blending {len(runs)} runs, {len(columns)} sets of predictions, {len(ids)} images")
+    print(
+        f"blending {count_of(len(runs), 'run')}, {count_of(len(columns), 'set')} of predictions, "
+        f"{count_of(len(set(ids)), 'image')}"
+    )
     result = cross_fit(source, by_member, parts, metric.name, method)
     choice = choose(result, metric.name, names, groups)
     name = name or default_name(runs, names, method)
@@ -135,15 +144,18 @@ def open_columns(
         by_member.append(list(range(len(columns), len(columns) + len(chosen))))
         for v in chosen:
             for fold, result in one.folds.items():
-                verify(one, fold, result, f"oof.{v}")
+                verify_file(one, fold, result, f"oof.{v}")
             columns.append(Column(one, v, {fold: one.oof(fold, v) for fold in one.folds}))
     return columns, by_member
 
 
-def check_images(columns: Sequence[Column], table: FoldTable) -> list[str]:
-    """The images that every column predicted out of fold, sorted; refuse columns that hold others."""
+def check_images(columns: Sequence[Column], table: FoldTable) -> list[tuple[str, int]]:
+    """The images that every column predicted out of fold, each with the fold, sorted; one row a repeat.
+
+    Columns that hold other images are refused.
+    """
     for fold in columns[0].probs:
-        expected = {i for i, f in zip(table.ids, table.fold, strict=True) if f == fold}
+        expected = {table.ids[i] for i in table.validation(fold)}
         for column in columns:
             got = set(column.probs[fold].ids)
             if got != expected:
@@ -154,7 +166,7 @@ def check_images(columns: Sequence[Column], table: FoldTable) -> list[str]:
                     + (f"; unknown {len(extra)}: {some(extra)}" if extra else "")
                     + "; train the run again"
                 )
-    return sorted(i for probs in columns[0].probs.values() for i in probs.ids)
+    return sorted((i, fold) for fold, probs in columns[0].probs.items() for i in probs.ids)
 
 
 def check_content(run: Run, truth: Cache) -> None:
@@ -170,34 +182,39 @@ def check_content(run: Run, truth: Cache) -> None:
 def make_source(
     competition: Competition,
     columns: Sequence[Column],
-    ids: Sequence[str],
-    table: FoldTable,
+    images: Sequence[tuple[str, int]],
     truth: Cache,
 ) -> Source:
-    """Pixels of all columns on one grid, with their labels; shapes are checked here, once."""
-    fold_of = dict(zip(table.ids, table.fold, strict=True))
+    """Pixels of all columns on one grid, with their labels; shapes are checked here, once.
+
+    Args:
+        images: image_id, and the fold whose predictions count.
+    """
     full = common_full(probs.dtype for column in columns for probs in column.probs.values())
 
     def labels(image: int) -> np.ndarray:
-        found = truth.labels(truth.number(ids[image]))
+        found = truth.labels(truth.number(images[image][0]))
         if found is None:
-            raise DataError(f"image {ids[image]!r} has no mask, so nothing can be fitted on it")
+            raise DataError(
+                f"image {images[image][0]!r} has no mask, so nothing can be fitted on it"
+            )
         return found
 
     def planes(image: int, column: int) -> np.ndarray:
-        return to_grid(columns[column].probs[fold_of[ids[image]]].read(ids[image]), full)
+        image_id, fold = images[image]
+        return to_grid(columns[column].probs[fold].read(image_id), full)
 
-    for n, image_id in enumerate(ids):
+    for n, (image_id, fold) in enumerate(images):
         size = labels(n).shape[-2:]
         for column in columns:
-            shape = column.probs[fold_of[image_id]].shape(image_id)
+            shape = column.probs[fold].shape(image_id)
             if shape != (competition.n_classes, *size):
                 raise RunMismatchError(
                     f"{column.name}, image {image_id!r}: expected probabilities of shape "
                     f"{(competition.n_classes, *size)}, got {shape}; train the run again"
                 )
     return Source(
-        competition.task, competition.n_classes, full, len(ids), len(columns), planes, labels
+        competition.task, competition.n_classes, full, len(images), len(columns), planes, labels
     )
 
 
@@ -218,17 +235,17 @@ def score_heldout(
             if f"{stem}.npy" not in result["files"]:
                 lacking.append(f"{column.name}, fold {fold}")
                 continue
-            verify(column.run, fold, result, stem)
+            verify_file(column.run, fold, result, stem)
             probs = column.run.heldout(fold, column.views)
             taken.append(Column(column.run, column.views, {HELD_OUT: probs}))
             weights.append(weight)
     if lacking:
         return None, [f"No final score: held-out images were not predicted by {some(lacking)}."]
-    ids = check_images(taken, table)
-    source = make_source(competition, taken, ids, table, truth)
-    counts = blend_counts(source, range(len(ids)), weights, fit.thresholds, fit.min_area_px)
+    images = check_images(taken, table)
+    source = make_source(competition, taken, images, truth)
+    counts = blend_counts(source, range(len(images)), weights, fit.thresholds, fit.min_area_px)
     metric = competition.metric_name
-    return {metric: score_counts(metric, counts), "n_images": len(ids)}, []
+    return {metric: score_counts(metric, counts), "n_images": len(images)}, []
 
 
 def make_recipe(
@@ -265,7 +282,7 @@ def make_recipe(
         method=fit.method,
         reason=choice.reason,
         scores=scores,
-        n_images=len(result.parts),
+        n_images=len(result.parts) // table.n_repeats,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
 

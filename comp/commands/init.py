@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from comp.data.intake_inspect import inspect
+from comp.data.intake_inspect import MANIFEST, inspect
+from comp.data.intake_seen import Understood
 from comp.data.intake_yaml import competition_yaml, spelled_root
+from comp.data.layouts import Asked
+from comp.data.manifest import manifest_text
 from comp.errors import DataError, UsageError
 from comp.files import COMPETITION_FILE, check_name, commit
 
 STARTERS = Path(__file__).parent / "starters"
 MAX_LISTED = 20
-IGNORED = "# what commands write\n/runs/\n/ensembles/\n/.cache/\n"
+IGNORED = "# what commands write\n/runs/\n/ensembles/\n/.cache/\n/folds/*.verify.*\n/folds/*.png\n"
 BINARY_TERM = "  bce: 0.5                        # several classes, one a pixel: ce instead of bce"
 MULTICLASS_TERM = "  ce: 0.5                         # one class a pixel; binary, multilabel: bce"
 SUBMISSIONS_IGNORED = (
@@ -20,17 +23,28 @@ SUBMISSIONS_IGNORED = (
 )
 
 
-def run(directory: Path, data: Path, name: str | None = None) -> Path:
+ABSENT = ("empty", "leave_out")
+
+
+def run(
+    directory: Path,
+    data: Path,
+    name: str | None = None,
+    asked: Asked | None = None,
+    absent: str | None = None,
+) -> Path:
     """Make a workspace in `directory` for the data in `data`; the data are only read.
 
     Args:
         name: of the competition; default: the directory's name.
+        asked: layout and folders, where names allow more than one reading.
+        absent: what an image means of which the only truth says nothing: "empty" or "leave_out".
 
     Returns:
         the competition.yaml written.
 
     Raises:
-        UsageError: `directory` is a workspace already, or no folder.
+        UsageError: `directory` is a workspace already, or no folder; no such layout.
         DataError: no data there, no known layout, or more than one way to read them.
     """
     target = directory / COMPETITION_FILE
@@ -43,15 +57,31 @@ def run(directory: Path, data: Path, name: str | None = None) -> Path:
         raise UsageError(f"{directory} is a file; expected a folder, which is made where missing")
     if not data.is_dir():
         raise DataError(f"no folder {data} (--data): name the folder that holds the images")
+    if absent is not None and absent not in ABSENT:
+        raise UsageError(f"--absent {absent}: expected {' or '.join(ABSENT)}")
     name = check_name(name, "competition name") if name else _name_of(directory)
-    seen = inspect(data)
+    seen = inspect(data, asked, absent)
+    _check_manifest(directory, seen)
     text = competition_yaml(seen, name, spelled_root(data, directory))
     print(f"{data}:")
     for line in seen.lines:
         print(f"  {line}")
     _print_problems(seen.problems)
-    _write(directory, target, text, seen.values["task"])
+    _write(directory, target, text, seen)
     return target
+
+
+def _check_manifest(directory: Path, seen: Understood) -> None:
+    """Refuse a manifest of the user's that the competition would have to replace."""
+    path = directory / MANIFEST
+    if seen.needs_manifest and path.exists() and path.read_bytes() != _manifest(seen):
+        raise UsageError(
+            f"{path} is there already, says something else and is never overwritten; move it away"
+        )
+
+
+def _manifest(seen: Understood) -> bytes:
+    return manifest_text(seen.rows).encode()
 
 
 def _name_of(directory: Path) -> str:
@@ -70,8 +100,9 @@ def _print_problems(problems: list[str]) -> None:
         print(f"  and {len(problems) - MAX_LISTED} more")
 
 
-def _write(directory: Path, target: Path, text: str, task: str) -> None:
+def _write(directory: Path, target: Path, text: str, seen: Understood) -> None:
     """Write the workspace, the competition file last; files of the user's stay as they are."""
+    task = seen.values["task"]
     wanted = {directory / "configs" / path.name: path for path in sorted(STARTERS.glob("*.yaml"))}
     for path, source in wanted.items():
         if path.exists():
@@ -81,6 +112,12 @@ def _write(directory: Path, target: Path, text: str, task: str) -> None:
             if task == "multiclass":
                 starter = starter.replace(BINARY_TERM, MULTICLASS_TERM)
             print(f"wrote {commit(path, starter)}")
+    manifest = directory / MANIFEST
+    if manifest.exists():
+        print(f"kept {manifest}, which was there")
+    else:
+        use = "the competition reads it" if seen.needs_manifest else "a record; nothing reads it"
+        print(f"wrote {commit(manifest, _manifest(seen))}: {len(seen.rows)} images ({use})")
     (directory / "folds").mkdir(parents=True, exist_ok=True)
     ignores = {
         directory / "submissions" / ".gitignore": SUBMISSIONS_IGNORED,

@@ -10,6 +10,7 @@ from comp.config import Competition
 from comp.errors import CompError
 from comp.files import Workspace, read_json, write_json
 from comp.metrics.scores import find_metric
+from comp.plots.cv_report import mean_heldout
 from comp.plots.ensemble_tables import render_leaderboard
 from comp.store import read_run
 
@@ -33,7 +34,7 @@ def run(
         "problems": problems,
     }
     sign = -1 if metric.greater_is_better else 1
-    for key, score in (("runs", "pooled"), ("ensembles", "used")):
+    for key, score in (("runs", "pooled"), ("ensembles", "cross_fitted")):
         board[key].sort(key=lambda row: (row[score] is None, sign * (row[score] or 0), row["name"]))
     print(render_leaderboard(board))
     if json_file is not None:
@@ -60,6 +61,7 @@ def list_run_rows(workspace: Workspace, metric: str, problems: list[str]) -> lis
                 "pooled": cv.get("pooled_scores", {}).get(metric),
                 "mean": cv.get("mean") if same else None,
                 "std": cv.get("std") if same else None,
+                "heldout": mean_heldout(cv, metric),
                 "folds": len(found.folds),
                 "n_folds": cv.get("n_folds"),
                 "complete": found.complete,
@@ -73,7 +75,7 @@ def list_run_rows(workspace: Workspace, metric: str, problems: list[str]) -> lis
 
 
 def list_ensemble_rows(workspace: Workspace, problems: list[str]) -> list[dict[str, Any]]:
-    """One row an ensemble with its three numbers."""
+    """One row an ensemble with its three numbers; the cross-fitted one is its headline."""
     rows = []
     for path in sorted(workspace.ensembles.glob("*/recipe.json")):
         try:
@@ -82,6 +84,7 @@ def list_ensemble_rows(workspace: Workspace, problems: list[str]) -> list[dict[s
             problems.append(f"ensemble {path.parent.name}: {error}")
             continue
         gain = recipe.scores.errors.get("fitted over single")
+        heldout = recipe.scores.heldout or {}
         rows.append(
             {
                 "name": recipe.name,
@@ -92,6 +95,7 @@ def list_ensemble_rows(workspace: Workspace, problems: list[str]) -> list[dict[s
                 "as_fitted": recipe.scores.as_fitted,
                 "uniform": recipe.scores.uniform,
                 "best_single": recipe.scores.best_single,
+                "heldout": heldout.get(recipe.metric),
                 "error": None if gain is None else gain[1],
                 "members": [member.run for member in recipe.members],
                 "created": recipe.created,
@@ -116,6 +120,7 @@ def list_submission_rows(
                     "ensemble": card["ensemble"],
                     "members": [member["run"] for member in card["members"]],
                     "cv": card["cv"]["used"],
+                    "heldout": (card["cv"].get("heldout") or {}).get("score"),
                     "metric": card["metric"],
                     "scores": flat_scores(card.get("scores") or {}, card["metric"]),
                     "created": card["created"],

@@ -7,20 +7,22 @@ Objects are scored as the union of their pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from comp.config import Competition, data_root
-from comp.errors import DataError, SubmissionError
+from comp.errors import DataError, SubmissionError, some
 from comp.files import Workspace, commit, read_json, sha256, write_json
 from comp.formats.answer_key import AnswerKey, part_masks, read_key
-from comp.formats.reading import compare_keys, gather, refuse
+from comp.formats.reading import RleTable, compare_keys, gather, refuse
+from comp.formats.rle_table import FORMATS, columns_of
 from comp.formats.table import read_table, table_bytes
 from comp.metrics.counts import count_runs
 from comp.metrics.scores import METRICS, find_metric, image_scores, per_class, score_counts
+from comp.plots.tables import count_of
 
 SizeOf = Callable[[str], tuple[int, int]]
 
@@ -36,8 +38,7 @@ def run(
     """Score a submission and print the table.
 
     Args:
-        competition: its submission section reads both files where the key has its columns; None, or
-            another
+        competition: its submission section reads both files where the key has its columns; None, or another
             key: the columns are recognised by name (column-major, first pixel 1, blank for empty).
         workspace_sizes: image_id -> (height, width), for keys without Height and Width columns;
             `image_sizes` makes one.
@@ -61,7 +62,7 @@ def run(
     )
     names = list(dict.fromkeys(metrics or [headline, *METRICS]))
     found = [find_metric(name) for name in names]  # a misspelt name is said before any work
-    counts = count_submission(submission, key, workspace_sizes)
+    counts = count_submission(submission, key, workspace_sizes, competition)
     parts = part_masks(key)
     scores = {
         part: {name: score_counts(name, counts[rows]) for name in names}
@@ -90,9 +91,15 @@ def run(
 
 
 def count_submission(
-    submission: Path, key: AnswerKey, workspace_sizes: SizeOf | None
+    submission: Path,
+    key: AnswerKey,
+    workspace_sizes: SizeOf | None,
+    competition: Competition | None = None,
 ) -> np.ndarray:
     """Check a submission against a key and count it, runs against runs.
+
+    Args:
+        competition: whose columns the submission has when it is the key that is wrong.
 
     Returns:
         (N, K, 4) int64 tp, fp, fn, tn, images in the order of ``key.ids``.
@@ -103,9 +110,12 @@ def count_submission(
     frame = read_table(submission, SubmissionError)
     problems: list[str] = []
     layout = key.table.submission
-    table = gather(frame, submission.name, layout, key.table.names, problems, key.columns)
+    check_key_columns(list(frame.columns), key, competition)
+    model = key.table.source
+    table = gather(frame, submission.name, layout, key.table.names, problems, key.columns, model)
     if layout.id_column in frame:
         compare_keys(table, key.table.cells, problems)
+        problems += compare_rows(table, key.table)
     counts = np.zeros((len(key.ids), len(key.names), 4), np.int64)
     for row, image_id in enumerate(key.ids):
         try:
@@ -120,7 +130,50 @@ def count_submission(
             truth = key.table.runs(image_id, k, height, width, problems, apart=False)
             counts[row, k] = count_runs(decided, truth, height * width)
     refuse(problems)
+    several = any(len(rows) > 1 for rows in key.table.cells.values())
+    if several and all(len(rows) == 1 for rows in table.cells.values()):
+        print(
+            f"{model} has one row an object, {submission.name} one row an image"
+            f"{' and class' if len(key.names) > 1 else ''}: objects are scored as their union"
+        )
     return counts
+
+
+def check_key_columns(
+    columns: Sequence[str], key: AnswerKey, competition: Competition | None
+) -> None:
+    """Refuse a key whose columns are not the competition's when the submission's are.
+
+    Raises:
+        SubmissionError: naming the key.
+    """
+    if competition is None or key.competition is not None:
+        return
+    ours, theirs = columns_of(competition.submission), columns_of(key.table.submission)
+    if set(ours) <= set(columns) and not set(theirs) <= set(columns):
+        raise SubmissionError(
+            f"{key.table.source}: expected the columns {', '.join(ours)} of competition "
+            f"{competition.name!r}, which the submission has; got {', '.join(key.columns)}; rename "
+            "the key's columns, or name the right key with --solution"
+        )
+
+
+def compare_rows(table: RleTable, key: RleTable) -> list[str]:
+    """What to do when one table has a row an object and the other a row an image, or no id in common."""
+    found: list[str] = []
+    repeated = any(len(rows) > 1 for rows in table.cells.values())
+    if repeated and not FORMATS[key.submission.row].repeats:
+        found.append(
+            f"{table.source}: has several rows an id, {key.source} has one: if each row is an object, "
+            "join the runs of an image (and class) in one cell, as `comp submit` does with "
+            f"submission.row: {key.submission.row}"
+        )
+    if table.ids and key.ids and not set(table.ids) & set(key.ids):
+        found.append(
+            f"{key.source}: none of its ids ({some(key.ids, 3)}) is in {table.source} "
+            f"({some(table.ids, 3)}); is it the right key? Name another with --solution"
+        )
+    return found
 
 
 def write_to_card(submission: Path, result: dict[str, Any]) -> None:
@@ -188,7 +241,7 @@ def report(result: dict[str, Any], key: AnswerKey) -> str:
             + "".join(f"{'-' if v is None else format(v, '.6f'):>12}" for v in values)
         )
     if key.n_ignored:
-        lines.append(f"{key.n_ignored} images whose Usage is Ignored are scored nowhere")
+        lines.append(f"{count_of(key.n_ignored, 'image')} whose Usage is Ignored: scored nowhere")
     return "\n".join(lines)
 
 

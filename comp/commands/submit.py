@@ -12,20 +12,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from comp import __version__
-from comp.blending.blend import blend_mask, common_full, to_grid
 from comp.blending.recipe import Member, Recipe, Scores, check_member, file_hashes, read_recipe
 from comp.config import Competition, data_root
 from comp.data.images import read_size
 from comp.data.intake import find_records
 from comp.errors import DataError, RunMismatchError, UsageError, some
 from comp.files import Workspace, sha256, write_json
+from comp.formats.rle_table import has_classes
 from comp.formats.writing import write_submission
 from comp.metrics.scores import find_metric
-from comp.plots.ensemble_tables import settings, share
+from comp.plots.cv_report import mean_heldout
+from comp.plots.ensemble_tables import render_empty, settings, share
+from comp.plots.tables import count_of
 from comp.store import Probs, Run, list_runs, read_run
+from comp.store.empties import differ, empty_shares, predict_mask
 
 
 def run(
@@ -74,10 +75,21 @@ def run(
         lambda image_id: read_size(records[image_id].image),
         None if sample is None else root / sample,
     )
+    asked = [c for c in competition.classes if c not in written["classes_not_in_sample"]]
+    if not has_classes(competition.submission):
+        asked = list(competition.classes)
+    shares = empty_shares(workspace, recipe, asked, written["empty_rows"], written["images"])
     card = make_card(workspace, recipe, written, path, ensemble=run_name is None)
-    write_json(path.with_suffix(".json"), card)
-    print(f"submission: {workspace.relative(path)}: {written['rows']} rows, {written['images']} images, "
-          f"{written['empty_rows']} empty")  # fmt: skip
+    write_json(path.with_suffix(".json"), card | {"empty_masks": shares})
+    print(
+        f"submission: {workspace.relative(path)}: {count_of(written['rows'], 'row')}, "
+        f"{count_of(written['images'], 'image')}"
+    )
+    print(
+        render_empty(
+            shares, [key for key in ("oof", "truth") if differ(shares["test"], shares[key])]
+        )
+    )
     if written["empty_rows"] == written["rows"]:
         print("warning: every mask is empty; look at the ensemble's thresholds and clean-up")
     print(f"  {recipe.name}: {recipe.chosen}, {settings(recipe.to_json())}")
@@ -191,13 +203,15 @@ def open_members(
     return stacks
 
 
-def predict_mask(recipe: Recipe, stacks: Sequence[tuple[int, Probs]], image_id: str) -> np.ndarray:
-    """The mask of one test image: one integer sum over members and folds, decided once."""
-    full = common_full(probs.dtype for _, probs in stacks)
-    planes = [to_grid(probs.read(image_id), full) for _, probs in stacks]
-    return blend_mask(
-        planes, [w for w, _ in stacks], recipe.task, full, recipe.thresholds, recipe.min_area_px
-    )
+def heldout_of(workspace: Workspace, recipe: Recipe, ensemble: bool) -> dict[str, Any] | None:
+    """The final score where images were held out for one: of the blend, or of a single run's folds."""
+    if ensemble:
+        found = recipe.scores.heldout
+        return found and {
+            "score": found[recipe.metric], "n_images": found["n_images"], "of": "the blend"
+        }  # fmt: skip
+    mean = mean_heldout(read_run(workspace, recipe.name).cv or {}, recipe.metric)
+    return None if mean is None else {"score": mean, "of": "mean over folds"}
 
 
 def default_path(workspace: Workspace, name: str) -> Path:
@@ -243,6 +257,7 @@ def make_card(
             "uniform": recipe.scores.uniform,
             "best_single": recipe.scores.best_single,
             "used": recipe.scores.used,
+            "heldout": heldout_of(workspace, recipe, ensemble),
         },
         "git": git_state(workspace.root),
         "comp_version": __version__,

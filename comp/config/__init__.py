@@ -11,7 +11,17 @@ from comp.config.loading import (
     load_model,
     resolved,
 )
-from comp.config.model import LossTerm, Model, ModelConfig, Optim, Predict, Schedule, Train
+from comp.config.model import (
+    LossTerm,
+    Model,
+    ModelConfig,
+    Optim,
+    Predict,
+    Pseudo,
+    Sampler,
+    Schedule,
+    Train,
+)
 from comp.config.reading import parse_yaml, read_mapping
 
 __all__ = [
@@ -24,7 +34,9 @@ __all__ = [
     "Optim",
     "Pairs",
     "Predict",
+    "Pseudo",
     "Rle",
+    "Sampler",
     "Schedule",
     "Submission",
     "Train",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from comp.config.competition import Competition
 from comp.config.model import ModelConfig
-from comp.config.reading import apply_overrides, read_mapping
+from comp.config.reading import Layers, key_of, override_of, read_layers, read_mapping
 from comp.errors import ConfigError, DataError
 from comp.files import COMPETITION_FILE, SAFE_NAME, Workspace, digest
 from comp.registry import nearest
@@ -20,20 +20,133 @@ from comp.registry import nearest
 M = TypeVar("M", bound=BaseModel)
 
 
-def check(model: type[M], values: dict[str, Any], source: str) -> M:
+class PartlyWrongError(ConfigError):
+    """The mistakes of a config, and what is left of it without them, so that its names can be looked up too.
+
+    Args:
+        part: the config without the keys that are wrong; None when nothing whole is left.
+        unsure: keys that were said, but not as they stand in `part`.
+        layers: who said what.
+    """
+
+    def __init__(
+        self,
+        problems: Sequence[str],
+        part: BaseModel | None,
+        unsure: Sequence[tuple[str, ...]],
+        layers: Layers,
+    ) -> None:
+        super().__init__(problems)
+        self.part, self.unsure, self.layers = part, tuple(unsure), layers
+
+    def can_judge(self, problem: str, leans_on: Mapping[str, Sequence[str]]) -> bool:
+        """False when a problem found in `part` may only follow from a mistake that is said already.
+
+        Args:
+            leans_on: section -> the keys that its names are judged by, beside the key itself.
+        """
+        key = key_of(problem)
+        keys = [key, *(tuple(other.split(".")) for other in leans_on.get(key[0], ()))]
+        return not any(a[: len(b)] == b[: len(a)] for a in keys for b in self.unsure)
+
+
+def check(model: type[M], values: dict[str, Any], source: str | Layers) -> M:
     """Build `model` from `values`.
 
+    Args:
+        source: the file's name, or who said what.
+
     Raises:
-        ConfigError: all mistakes, each as ``source: key: expected ..., got ...``.
+        ConfigError: all mistakes, each as ``source: key: expected ..., got ...``; a `PartlyWrongError`.
     """
+    layers = source if isinstance(source, Layers) else Layers(((source, values),), (), values)
+    problems = list(layers.problems)
+    unsure = [key_of(p.removeprefix("-o ").replace("=", ":", 1)) for p in problems]
+    part: M | None
     try:
-        return model.model_validate(values)
+        part = model.model_validate(values)
     except ValidationError as error:
-        found = error.errors()
-        # A list whose items were refused is then "too short" as well: the items are the mistake.
-        inside = {item["loc"][:n] for item in found for n in range(1, len(item["loc"]))}
-        said = [i for i in found if not (i["type"] == "too_short" and i["loc"] in inside)]
-        raise ConfigError([f"{source}: {_say(model, item)}" for item in said]) from error
+        alone = {_loc(item) for item in _mistakes_of(model, layers.file_values)}
+        problems += [
+            f"{_source(layers, _loc(item), alone)}: {_say(model, item)}"
+            for item in _mistakes(error)
+        ]
+        part, more = _without_mistakes(model, values)
+        raise PartlyWrongError(problems, part, unsure + more, layers) from error
+    if problems:
+        raise PartlyWrongError(problems, part, unsure, layers)
+    return part
+
+
+def _source(layers: Layers, loc: tuple[str, ...], alone: Collection[tuple[str, ...]]) -> str:
+    """Who made the mistake at `loc`; overrides below it did not where the files `alone` hold it too."""
+    if loc in alone and override_of(loc, layers.overrides) is None:
+        return layers.file_of(loc)
+    return layers.source_of(loc)
+
+
+def _loc(item: Any) -> tuple[str, ...]:
+    return tuple(map(str, item["loc"]))
+
+
+def _mistakes(error: ValidationError) -> list[Any]:
+    """What pydantic found; a list whose items were refused is then "too short" too: the items are the mistake."""
+    found = error.errors()
+    inside = {item["loc"][:n] for item in found for n in range(1, len(item["loc"]))}
+    return [i for i in found if not (i["type"] == "too_short" and i["loc"] in inside)]
+
+
+def _mistakes_of(model: type[BaseModel], values: dict[str, Any]) -> list[Any]:
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return _mistakes(error)
+    return []
+
+
+def _without_mistakes(
+    model: type[M], values: dict[str, Any]
+) -> tuple[M | None, list[tuple[str, ...]]]:
+    """Drop what is wrong until the rest is whole: the rest (None when it never is), and which keys are unsure."""
+    unsure: list[tuple[str, ...]] = []
+    while True:
+        try:
+            return model.model_validate(values), unsure
+        except ValidationError as error:
+            drops = set()
+            for item in error.errors():
+                place = _deepest(values, item["loc"])
+                drops.add(place)
+                unsure.append(tuple(map(str, place)))
+                if (
+                    item["type"] == "extra_forbidden"
+                ):  # a misspelt key: the one that was meant is unsure
+                    meant = nearest(str(place[-1]), _fields_at(model, place[:-1]))
+                    unsure[-1:] = [(*unsure[-1][:-1], meant)] if meant else []
+            if () in drops:
+                return None, unsure
+            for place in drops:
+                values = _drop(values, place)
+
+
+def _deepest(values: Any, loc: Sequence[Any]) -> tuple[Any, ...]:
+    """As much of `loc` as leads through mappings."""
+    place: list[Any] = []
+    for part in loc:
+        if not isinstance(values, dict) or part not in values:
+            break
+        place.append(part)
+        values = values[part]
+    return tuple(place)
+
+
+def _drop(values: Any, place: Sequence[Any]) -> Any:
+    """`values` without the key at `place`; unchanged when it went with another."""
+    if not isinstance(values, dict) or place[0] not in values:
+        return values
+    if len(place) == 1:
+        return {key: value for key, value in values.items() if key != place[0]}
+    return {**values, place[0]: _drop(values[place[0]], place[1:])}
 
 
 def _say(model: type[BaseModel], item: Any) -> str:
@@ -96,14 +209,27 @@ def load_competition(
                 near = nearest(name, names)
                 tail = f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
                 raise ConfigError(f"no competition {name!r} in {folder}; {tail}")
-    competition = check(
-        Competition, apply_overrides(read_mapping(path), tuple(overrides)), str(path)
-    )
+    layers = read_layers(path, overrides)
+    competition = check(Competition, layers.values, layers)
     if not SAFE_NAME.fullmatch(competition.name):
         raise ConfigError(
-            f"{path}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'"
+            f"{layers.source_of(['name'])}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'"
         )
-    return competition
+    return _with_manifests(competition, root)
+
+
+def _with_manifests(competition: Competition, root: Path) -> Competition:
+    """A manifest that the workspace holds is named by its whole path; others lie below data.root."""
+    if all(p.manifest is None for p in competition.data.train):
+        return competition
+    train = tuple(
+        p.model_copy(update={"manifest": str(root.resolve() / p.manifest)})
+        if p.manifest is not None and (root / p.manifest).is_file()
+        else p
+        for p in competition.data.train
+    )
+    data = competition.data.model_copy(update={"train": train})
+    return competition.model_copy(update={"data": data})
 
 
 def find_config(root: Path, argument: str) -> Path:
@@ -125,7 +251,8 @@ def find_config(root: Path, argument: str) -> Path:
 
 def load_model(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     """Load one model YAML with its parents and the overrides laid over it."""
-    return check(ModelConfig, apply_overrides(read_mapping(path), tuple(overrides)), str(path))
+    layers = read_layers(path, overrides)
+    return check(ModelConfig, layers.values, layers)
 
 
 def resolved(config: BaseModel) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +66,31 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_mapping(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping, with the file it `extends` (one parent, beside it) below it.
 
     Raises:
         ConfigError: unreadable, not a mapping, or a chain of `extends` that returns to itself.
     """
-    path = path.resolve()
+    return read_layers(path).values
+
+
+def read_layers(path: Path, overrides: Sequence[str] = ()) -> Layers:
+    """Read a YAML file and all it extends, as `read_mapping`, and lay the overrides over it.
+
+    Malformed overrides are left out of the values and said in `problems`.
+    """
+    files = _read_chain(path.resolve(), ())
+    files[-1] = (str(path), files[-1][1])  # as the user named it
+    values: dict[str, Any] = {}
+    for _, own in files:
+        values = merge(values, own)
+    values, problems = _apply(values, overrides)
+    return Layers(tuple(files), tuple(overrides), values, tuple(problems))
+
+
+def _read_chain(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """A file's own mapping behind those of its parents."""
     if path in seen:
         raise ConfigError(f"{path}: extends itself: {' -> '.join(p.name for p in (*seen, path))}")
     loaded = parse_yaml(read_text(path), str(path))
@@ -80,35 +100,117 @@ def read_mapping(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(loaded).__name__}")
     parent = loaded.pop("extends", None)
     if parent is None:
-        return loaded
+        return [(str(path), loaded)]
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends: expected one file name, got {parent!r}")
-    return merge(read_mapping(path.parent / parent, (*seen, path)), loaded)
+    above = _read_chain((path.parent / parent).resolve(), (*seen, path))
+    return [*above, (str(path), loaded)]
 
 
-def apply_overrides(values: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Layers:
+    """The values of a config, and who said them.
+
+    Args:
+        files: (name, its own values), the topmost parent first.
+        overrides: ``key=value``, the later ones stronger.
+        values: all of it, merged.
+        problems: malformed overrides, which `values` does not hold.
+    """
+
+    files: tuple[tuple[str, dict[str, Any]], ...]
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def file_values(self) -> dict[str, Any]:
+        """The values without the overrides."""
+        values: dict[str, Any] = {}
+        for _, own in self.files:
+            values = merge(values, own)
+        return values
+
+    def source_of(self, loc: Sequence[object]) -> str:
+        """Who said the value at `loc`: ``-o key=value``, or the file, a parent before the one that extends it.
+
+        Where overrides set only something below `loc`, the file is named with them.
+        """
+        path = tuple(str(part) for part in loc)
+        if override := override_of(path, self.overrides):
+            return f"-o {override}"
+        below = [o for o in self.overrides if _split(o)[: len(path)] == path]
+        return self.file_of(path) + (" with" if below else "") + "".join(f" -o {o}" for o in below)
+
+    def file_of(self, loc: Sequence[object]) -> str:
+        """The file that said the value at `loc`, or else most of the way to it."""
+        path = tuple(str(part) for part in loc)
+        names = [name for name, _ in reversed(self.files)]
+        depths = [_depth(own, path) for _, own in reversed(self.files)]
+        return names[depths.index(max(depths))]
+
+    def blame(self, problem: str) -> str:
+        """Put the source before a problem that begins with its key: ``loss.dize: ...``, ``augment[0] Flip: ...``."""
+        return f"{self.source_of(key_of(problem))}: {problem}"
+
+
+def key_of(problem: str) -> tuple[str, ...]:
+    """The key that a problem begins with, as its parts."""
+    key = problem.partition(":")[0].partition(" ")[0]
+    return tuple(key.replace("[", ".").replace("]", "").split("."))
+
+
+def override_of(loc: Sequence[str], overrides: Sequence[str]) -> str | None:
+    """The last override that set `loc` or something that holds it."""
+    path = tuple(loc)
+    at = ((o, _split(o)) for o in reversed(overrides))
+    return next((o for o, mine in at if path[: len(mine)] == mine), None)
+
+
+def _split(override: str) -> tuple[str, ...]:
+    return tuple(override.partition("=")[0].strip().split("."))
+
+
+def _depth(node: Any, path: Sequence[str]) -> int:
+    """How many parts of `path` lead into `node`; all of them where a plain value or a list ends the way."""
+    for n, part in enumerate(path):
+        if not isinstance(node, dict):
+            break
+        named = {str(key): value for key, value in node.items()}
+        if part not in named:
+            return n
+        node = named[part]
+    return len(path)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Lay ``a.b.c=value`` overrides over `values`; values are read as YAML, list items by number.
 
     Raises:
         ConfigError: all malformed overrides together.
     """
+    values, problems = _apply(values, overrides)
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _apply(values: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The values with every override that can be laid over them, and what is wrong with the others."""
     problems: list[str] = []
     for override in overrides:
-        key, equals, text = override.partition("=")
-        parts = key.strip().split(".")
-        if not equals or not all(parts):
+        parts = list(_split(override))
+        if "=" not in override or not all(parts):
             problems.append(f"-o {override}: expected key=value, such as train.epochs=3")
             continue
         try:
-            value = parse_yaml(text, f"-o {override}")
+            value = parse_yaml(override.partition("=")[2], f"-o {override}")
             values = _set(values, parts, value)
         except ConfigError as error:
             problems.extend(error.problems)
         except (ValueError, IndexError) as error:
             problems.append(f"-o {override}: {error}")
-    if problems:
-        raise ConfigError(problems)
-    return values
+    return values, problems
 
 
 def _set(node: Any, parts: list[str], value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from comp.config import Competition
-from comp.data.schemes import FOLD_SCHEMES, GROUPED
+from comp.config import Competition, Folds
+from comp.data.schemes import AT_RANDOM, FOLD_SCHEMES, GROUPED
 from comp.errors import ConfigError
 from comp.formats.rle_table import check_layout
 from comp.metrics.scores import find_metric
@@ -17,17 +17,27 @@ def check_competition(competition: Competition) -> list[str]:
         find_metric(competition.metric_name)
     except ConfigError as error:
         problems += [f"metric: {problem}" for problem in error.problems]
-    if competition.folds.scheme not in FOLD_SCHEMES:
-        problems.append(
-            f"folds.scheme: {unknown(competition.folds.scheme, FOLD_SCHEMES, 'fold scheme')}"
-        )
-    elif competition.folds.scheme in GROUPED and competition.folds.group is None:
-        problems.append(
-            f"folds.group: scheme {competition.folds.scheme} needs a column of data.meta"
-        )
+    problems += _check_folds(competition.folds)
     if competition.data.test is not None:
         try:
             check_layout(competition.submission, competition.n_classes)
         except ConfigError as error:
             problems += error.problems
     return [f"competition {competition.name}: {problem}" for problem in problems]
+
+
+def _check_folds(folds: Folds) -> list[str]:
+    scheme = folds.scheme
+    if scheme not in FOLD_SCHEMES:
+        return [f"folds.scheme: {unknown(scheme, FOLD_SCHEMES, 'fold scheme')}"]
+    problems = []
+    if scheme in GROUPED and folds.group is None:
+        problems.append(f"folds.group: scheme {scheme} needs a column of data.meta")
+    if scheme == "time" and folds.time is None:
+        problems.append("folds.time: scheme time needs a column of data.meta")
+    if folds.n_repeats > 1 and scheme not in AT_RANDOM:
+        problems.append(
+            f"folds.n_repeats: scheme {scheme} divides in one way only; "
+            f"schemes that repeat: {', '.join(AT_RANDOM)}"
+        )
+    return problems

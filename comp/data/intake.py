@@ -1,21 +1,39 @@
-"""Patterns -> records: every image found, paired with its mask, its id spelled as on disk.
+"""Patterns, manifests, tables of codes -> records: every image found, with the files of its truth.
 
 Nothing is dropped silently: an image without a mask, a mask without an image and two files of one
-id are refused together, with counts. The only code that matches patterns against folders.
+id are refused together, with counts.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from comp.config import Competition, Pairs
-from comp.data.decode import EXTENSIONS
-from comp.errors import DataError, some
+from comp.data.bands import BandPath, files_of
+from comp.data.label_sources import Kind, Truth, listed_images
+from comp.data.manifest import Row, leaves_root, missing_files, read_manifest
+from comp.data.patterns import (
+    Found,
+    entries,
+    image_files,
+    is_image_name,
+    is_litter,
+    match,
+)
+from comp.errors import CompError, DataError, some
 
-LITTER = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+__all__ = [
+    "Record",
+    "Records",
+    "entries",
+    "find_records",
+    "image_files",
+    "is_image_name",
+    "is_litter",
+    "look_for_records",
+    "match",
+]
 
 
 @dataclass(frozen=True)
@@ -23,15 +41,26 @@ class Record:
     """One image.
 
     Args:
-        image_id: the key of the sample everywhere, spelled as in the file name.
-        masks: one file; multilabel with ``{class}``: one a class, in class order; test: none.
+        image_id: the key of the sample everywhere, spelled as in the file name; ``dir/name`` where
+            names repeat in every folder.
+        image: its file; one file a band: the first one's `BandPath`, which `read_image` stacks.
+        masks: the files of its truth: one; multilabel with ``{class}``: one a class, in class order;
+            binary: several are one an object, and their union is the mask; a table or JSON where
+            `truth` says so; test: none.
         split: "train", "val" (the predefined validation part) or "test".
+        truth: what to look up in `masks[0]` when that is a table of codes or COCO JSON.
     """
 
     image_id: str
     image: Path
     masks: tuple[Path, ...] = ()
     split: str = "train"
+    truth: Truth | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the record is read from."""
+        return (*files_of(self.image), *self.masks)
 
 
 @dataclass(frozen=True)
@@ -45,9 +74,6 @@ class Records:
     train: tuple[Record, ...]
     test: tuple[Record, ...] = ()
     left_out: tuple[Path, ...] = ()
-
-
-Found = dict[str, list[Path]]  # id -> every file that claims it
 
 
 def find_records(competition: Competition, data_root: Path) -> Records:
@@ -66,63 +92,186 @@ def look_for_records(competition: Competition, data_root: Path) -> tuple[Records
     """As `find_records`, but the problems are returned, beside the records that are whole."""
     problems: list[str] = []
     train: dict[str, Record] = {}
+    test: dict[str, Record] = {}
     taken: set[Path] = set()
     for pairs in competition.data.train:
-        for record in _paired(pairs, competition, data_root, problems, taken):
-            other = train.setdefault(record.image_id, record)
+        if pairs.manifest is not None:
+            found = _from_manifest(pairs.manifest, competition, data_root, problems, taken)
+        else:
+            found = _paired(pairs, competition, data_root, problems, taken)
+        for record in found:
+            part = test if record.split == "test" else train
+            other = part.setdefault(record.image_id, record)
             if other is not record:
                 files = f"{other.image} and {record.image}"
                 problems.append(f"id {record.image_id!r} is used by two images: {files}")
-    test: dict[str, Path] = {}
-    if competition.data.test is not None:
-        found = match(data_root, competition.data.test)
-        if not found:
-            problems.append(_nothing("test image", data_root, competition.data.test))
-        test = _one_each(found, "test image", problems)
-        taken |= _files(found)
+    pattern = competition.data.test
+    if pattern is not None:
+        images = _images(data_root, pattern, competition, "test image", problems, taken)
+        test = {i: Record(i, image, (), "test") for i, image in images.items()}
     beside = {path for folder in {p.parent for p in taken} for path in image_files(folder)}
     return Records(
         tuple(train[i] for i in sorted(train)),
-        tuple(Record(i, test[i], (), "test") for i in sorted(test)),
+        tuple(test[i] for i in sorted(test)),
         tuple(sorted(beside - taken)),
     ), problems
+
+
+def records_of_rows(rows: list[Row], root: Path) -> list[Record]:
+    """The records that the rows of a manifest name."""
+    return [
+        Record(
+            row.image_id,
+            BandPath.of([root / path for path in row.images]),
+            () if row.split == "test" else tuple(root / path for path in row.masks),
+            row.split,
+        )
+        for row in rows
+    ]
+
+
+def _from_manifest(
+    manifest: str, competition: Competition, root: Path, problems: list[str], taken: set[Path]
+) -> list[Record]:
+    """The whole records of a manifest; test rows count where `data.test` says nothing."""
+    path = root / manifest
+    rows = read_manifest(path)
+    if competition.data.test is not None:
+        rows = [row for row in rows if row.split != "test"]
+    problems += missing_files(rows, root, path.name)
+    taken |= {root / file for row in rows for file in (*row.images, *row.masks)}
+    masked = {bool(row.masks) for row in rows if row.split != "test"}
+    if len(masked) > 1:
+        bare = [row.image_id for row in rows if row.split != "test" and not row.masks]
+        problems.append(f"{path.name}: {len(bare)} images have no mask: {some(bare)}")
+    n = len(competition.data.bands or ("",))
+    if odd := [row.image_id for row in rows if len(row.images) != n]:
+        problems.append(f"{path.name}: expected {n} image files a row; not so for {some(odd)}")
+    whole = [r for r in rows if r.masks or r.split == "test" or masked == {False}]
+    return [r for r in records_of_rows(whole, root) if all(f.is_file() for f in r.files)]
+
+
+def _images(
+    root: Path,
+    pattern: str,
+    competition: Competition,
+    what: str,
+    problems: list[str],
+    taken: set[Path],
+    found: Found | None = None,
+) -> dict[str, Path]:
+    """id -> the one image of the pattern, bands put together.
+
+    Args:
+        found: what the pattern matches, where the caller has it.
+    """
+    bands = competition.data.bands if "{band}" in pattern else None
+    if bands is None:
+        found = match(root, pattern) if found is None else found
+        taken |= _files(found)
+        if not found:
+            problems.append(_nothing(what, root, pattern))
+        return _one_each(found, what, problems)
+    tables = []
+    for band in bands:
+        one = match(root, pattern, band=band)
+        taken |= _files(one)
+        if not one:
+            problems.append(_nothing(f"{what} of band {band!r}", root, pattern))
+        tables.append(_one_each(one, f"{what} of band {band!r}", problems))
+    ids = sorted(set().union(*tables))
+    for band, table in zip(bands, tables, strict=True):
+        if table and (alone := [i for i in ids if i not in table]):
+            problems.append(f"{len(alone)} {what}s without band {band!r}: {some(alone)}")
+    whole = [i for i in ids if all(i in table for table in tables)]
+    return {i: BandPath.of([table[i] for table in tables]) for i in whole}
 
 
 def _paired(
     pairs: Pairs, competition: Competition, root: Path, problems: list[str], taken: set[Path]
 ) -> list[Record]:
     """The whole records of one `Pairs`; adds to `problems` and `taken`."""
-    found = match(root, pairs.images)
+    assert pairs.images is not None
+    found = None if "{band}" in pairs.images else match(root, pairs.images)
     masks: list[tuple[str, Found]] = []
     if pairs.masks is not None:
         names = competition.classes if "{class}" in pairs.masks else ("",)
         masks = [(name, match(root, pairs.masks, name)) for name in names]
-        _share_one_folder(found, [table for _, table in masks], pairs)
-    taken |= _files(found).union(*(_files(table) for _, table in masks))
-    if not found:
-        problems.append(_nothing("image", root, pairs.images))
-    images = _one_each(found, "image", problems)
-    each = [_one_each(table, "mask", problems) for _, table in masks]
+        if found is not None:
+            _share_one_folder(found, [table for _, table in masks], pairs)
+    taken |= set().union(*(_files(table) for _, table in masks))
+    images = _images(root, pairs.images, competition, "image", problems, taken, found)
+    if pairs.rle or pairs.coco is not None:
+        return _looked_up(pairs, competition, root, images, problems, taken)
+    objects = "{object}" in (pairs.masks or "")
+    known = found if found is not None else {i: [path] for i, path in images.items()}
+    each: list[dict[str, tuple[Path, ...]]] = []
     for name, table in masks:
+        if objects:
+            each.append({i: tuple(sorted(paths)) for i, paths in table.items()})
+        else:
+            one = _one_each(table, "mask", problems)
+            each.append({i: (path,) for i, path in one.items()})
         of = f" of class {name!r}" if name else ""
-        if alone := [found[i][0] for i in sorted(found) if i not in table]:
+        if alone := [known[i][0] for i in sorted(known) if i not in table]:
             problems.append(
                 f"{len(alone)} image{'s' * (len(alone) > 1)} without a mask{of}"
                 f" (expected {pairs.masks}): {some(alone)}"
             )
-        if alone := [table[i][0] for i in sorted(table) if i not in found]:
+        if alone := [table[i][0] for i in sorted(table) if i not in known]:
             problems.append(
                 f"{len(alone)} mask{'s' * (len(alone) > 1)}{of} without an image"
                 f" (expected {pairs.images}): {some(alone)}"
             )
     whole = [i for i in images if all(i in table for table in each)]
-    return [Record(i, images[i], tuple(t[i] for t in each), pairs.split) for i in whole]
+    return [
+        Record(i, images[i], tuple(path for t in each for path in t[i]), pairs.split) for i in whole
+    ]
+
+
+def _looked_up(
+    pairs: Pairs,
+    competition: Competition,
+    root: Path,
+    images: dict[str, Path],
+    problems: list[str],
+    taken: set[Path],
+) -> list[Record]:
+    """Records whose truth stands in a table of codes or in COCO JSON."""
+    rle = competition.data.train_rle
+    file = pairs.coco if pairs.coco is not None else rle.file if rle is not None else ""
+    if leaves_root(file):
+        problems.append(f"{file}: leaves the data's root; expected a path below it")
+        return []
+    kind: Kind = "coco" if pairs.coco is not None else "rle"
+    try:
+        keys, unknown = listed_images(kind, root / file, competition, images, root)
+    except CompError as error:
+        problems.append(str(error))
+        return []
+    if unknown:
+        problems.append(f"{file}: {len(unknown)} ids have no image: {some(unknown)}")
+    absent = [i for i in images if i not in keys]
+    if absent and pairs.absent == "refuse":
+        problems.append(
+            f"{file} says nothing of {len(absent)} of {len(images)} images: {some(absent)};"
+            " data.train absent: empty if nothing is to be seen on them, leave_out if they are"
+            " not labelled"
+        )
+    if pairs.absent == "leave_out":
+        taken -= {path for i in absent for path in files_of(images[i])}
+    return [
+        Record(i, image, (root / file,), pairs.split, Truth(kind, keys.get(i)))
+        for i, image in images.items()
+        if i in keys or pairs.absent == "empty"
+    ]
 
 
 def _share_one_folder(images: Found, masks: list[Found], pairs: Pairs) -> None:
     """Where one file fits both patterns, the pattern that says more takes it."""
     both = _files(images) & set().union(*(_files(table) for table in masks))
-    masks_say_more = len((pairs.masks or "").replace("{class}", "")) > len(pairs.images)
+    longer = len((pairs.masks or "").replace("{class}", "").replace("{object}", ""))
+    masks_say_more = longer > len(pairs.images or "")
     for table in [images] if masks_say_more else masks:
         for i in [i for i, paths in table.items() if both.intersection(paths)]:
             table[i] = [path for path in table[i] if path not in both]
@@ -154,76 +303,3 @@ def _nothing(what: str, root: Path, pattern: str) -> str:
     names = [name for name, _ in entries(folder)]
     seen = f"holds {some(names)}" if names else "is empty" if folder.is_dir() else "is missing"
     return f"no {what} matches {pattern!r} in {root}: {folder} {seen}"
-
-
-def match(root: Path, pattern: str, class_name: str = "") -> Found:
-    """Find the files of a pattern.
-
-    Args:
-        pattern: relative to `root`, with ``{id}``; a final ``.*`` is any image extension; the case
-            of letters counts, except in the extension.
-        class_name: stands for ``{class}``.
-
-    Returns:
-        id -> files, ids as spelled on disk.
-
-    Raises:
-        DataError: a pattern that leaves `root` or has ``*`` elsewhere; an unreadable folder.
-    """
-    parts = pattern.split("/")
-    if pattern.startswith("/") or ".." in parts:
-        raise DataError(f"pattern {pattern!r}: expected a path below data.root, without '..'")
-    places: list[tuple[str, Path]] = [("", root)]
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        rule = _rule(part.replace("{class}", class_name), last)
-        following: list[tuple[str, Path]] = []
-        for image_id, folder in places:
-            for name, is_folder in entries(folder):
-                hit = rule.fullmatch(name) if is_folder != last else None
-                if hit:
-                    following.append((hit.groupdict().get("id") or image_id, folder / name))
-        places = following
-    found: Found = {}
-    for image_id, path in places:
-        found.setdefault(image_id, []).append(path)
-    return found
-
-
-def _rule(part: str, last: bool) -> re.Pattern[str]:
-    """One component of a pattern as a regular expression."""
-    stem, dot, extension = part.rpartition(".") if last else (part, "", "")
-    if not dot or "{id}" in extension:
-        stem, dot, extension = part, "", ""
-    if "*" in stem or ("*" in extension and extension != "*"):
-        raise DataError(f"pattern part {part!r}: '*' stands for a whole extension only: '{{id}}.*'")
-    tail = "|".join(EXTENSIONS) if extension == "*" else re.escape(extension)
-    before, has_id, after = stem.partition("{id}")
-    body = re.escape(before) + ("(?P<id>.+)" if has_id else "") + re.escape(after)
-    return re.compile(body + (rf"\.(?i:{tail})" if dot else ""), re.DOTALL)
-
-
-def is_litter(name: str) -> bool:
-    """True for what operating systems leave in folders: hidden files, Thumbs.db, __MACOSX, ..."""
-    return name.startswith((".", "~$")) or name.lower() in LITTER
-
-
-def entries(folder: Path) -> list[tuple[str, bool]]:
-    """(name, is a folder) of everything in `folder` but litter, sorted; links are followed."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted((e.name, e.is_dir()) for e in found if not is_litter(e.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(f"cannot list {folder}: {error.strerror or error}") from error
-
-
-def is_image_name(name: str) -> bool:
-    """True for a name with an image's extension, in any case."""
-    return name.lower().rpartition(".")[2] in EXTENSIONS and "." in name
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Files directly in `folder` that are named like images, sorted by name."""
-    return [folder / name for name, sub in entries(folder) if not sub and is_image_name(name)]

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from comp.data.coco import looks_like_coco
 from comp.data.decode import decode, read_size
 from comp.data.heldout import read_heldout
-from comp.data.intake import Record, Records, entries, look_for_records
+from comp.data.intake import Record, Records, entries, look_for_records, records_of_rows
 from comp.data.intake_codes import look_at_codes, look_at_sample
+from comp.data.intake_lists import divide_by_lists, row_of
 from comp.data.intake_masks import MaskFacts, MaskRule, choose_rule, look_at_masks
 from comp.data.intake_seen import Understood, draft_competition
 from comp.data.intake_tables import (
@@ -25,56 +27,105 @@ from comp.data.intake_tables import (
     meta_table,
     read_tables,
 )
-from comp.data.layouts import Found, Tree, affixes, detect, pattern, stripped, walk
+from comp.data.intake_truth import first_draft, keep_class_names, look_at_truth
+from comp.data.layouts import Asked, Found, Tree, affixes, detect, pattern, stripped, walk
+from comp.data.value_range import ValueRange
 from comp.errors import DataError, some
 
 BANDS_LOOKED_AT = 16
+MANIFEST = "configs/manifest.csv"  # in the workspace
+MAX_JSON_BYTES = 16 << 20  # of a list of ids
 
 
-def inspect(root: Path) -> Understood:
+def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -> Understood:
     """Look at a folder of data.
+
+    Args:
+        asked: what the user decided: layout, folders.
+        absent: what an image without a row in the only truth means: "empty" or "leave_out".
 
     Raises:
         DataError: no known layout, or more than one reading; the message says how to decide.
     """
     seen = Understood(root)
     tree = walk(root)
-    found = detect(tree)
+    found = detect(tree, asked or Asked())
     tables = read_tables(root, seen.problems)
     sample = _sample(tables)
-    test = _test_pattern(tree, found, sample)
+    by_table = found.layout in ("rle_table", "coco")
+    test = found.test_pattern or _test_pattern(tree, found, sample)
     data: dict[str, Any] = {"train": [p.model_dump(exclude_defaults=True) for p in found.train]}
     if test is not None:
         data["test"] = test
-    draft = {"task": "binary", "classes": ["object"], "data": data}
-    records, problems = look_for_records(draft_competition(draft), root)
-    seen.problems += problems
+    data |= found.data or {}
+    draft = first_draft(found, data)
     seen.lines.append(f"layout {found.layout}" + (f" in {found.place}/" if found.place else ""))
-    _say_pairs(seen, found, records, test)
+    seen.lines += found.notes
+    seen.problems += found.problems
+    if absent is not None and by_table:
+        for pairs in data["train"]:
+            pairs["absent"] = absent
+    records = _records(seen, tree, found, draft)
+    if seen.needs_manifest:
+        data["train"] = [{"manifest": MANIFEST}]
+        if any(record.split == "test" for record in records.test):
+            data.pop("test", None)
+    _say_pairs(seen, found, records, data.get("test"))
     if not records.train:
-        raise DataError(f"{root}: no image has its mask:\n" + "\n".join(problems))
-    data |= _look_at_images(seen, records)
-    facts = look_at_masks(records.train)
-    rule = choose_rule(facts, class_table(tables), found.layout)
-    _say_masks(seen, facts, rule, class_table(tables) is not None)
-    seen.values = _values(rule, data)
+        raise DataError(f"{root}: no image has its mask:\n" + "\n".join(seen.problems))
+    data |= _look_at_images(seen, records, "bands" in data)
+    if by_table:
+        look_at_truth(seen, found, records, {**draft, "data": data}, tables)
+    else:
+        facts = look_at_masks(records.train)
+        rule = choose_rule(facts, class_table(tables), found.layout)
+        _say_masks(seen, facts, rule, class_table(tables) is not None)
+        seen.values = _values(rule, data)
     ids = [record.image_id for record in records.train]
-    look_at_codes(seen, tables, records)
+    if not by_table:
+        look_at_codes(seen, tables, records)
     look_at_sample(seen, sample, tables, records)
+    if by_table:
+        keep_class_names(seen)
     meta = meta_table(tables, ids)
-    _choose_folds(seen, found, records.train, meta)
+    _choose_folds(seen, records.train, meta)
+    seen.rows = tuple(row_of(record, root) for record in (*records.train, *records.test))
     return seen
+
+
+def _records(seen: Understood, tree: Tree, found: Found, draft: dict[str, Any]) -> Records:
+    """The images of the reading, divided by the lists beside them; what is wrong goes to the report."""
+    rows = found.rows
+    records = Records(())
+    problems: list[str] = []
+    if not rows:
+        records, problems = look_for_records(draft_competition(draft), tree.root)
+    if found.rows == () and found.layout not in ("rle_table", "coco", "named"):
+        divided = divide_by_lists(tree, found, records)
+        rows = divided.rows
+        seen.lines += divided.notes
+        seen.lines += [
+            f"{path}: COCO annotations, not used: the masks are the truth; --layout coco takes them"
+            for path in tree.files(".json")
+            if looks_like_coco(tree.root / path)
+        ]
+        seen.problems += divided.problems
+    if not rows:
+        seen.problems += problems
+        return records
+    seen.needs_manifest = True
+    made = sorted(records_of_rows(list(rows), tree.root), key=lambda record: record.image_id)
+    return Records(
+        tuple(record for record in made if record.split != "test"),
+        tuple(record for record in made if record.split == "test") or records.test,
+    )
 
 
 def _values(rule: MaskRule, data: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"task": rule.task, "classes": list(rule.classes)}
     if rule.ignore_index is not None:
         values["ignore_index"] = rule.ignore_index
-    if rule.mask_values is not None:
-        data["mask_values"] = dict(sorted(rule.mask_values.items()))
-    if rule.mask_threshold is not None:
-        data["mask_threshold"] = rule.mask_threshold
-    values["data"] = data
+    values["data"] = data | rule.data
     return values
 
 
@@ -101,12 +152,17 @@ def _test_pattern(tree: Tree, found: Found, sample: Table | None) -> str | None:
 
 
 def _say_pairs(seen: Understood, found: Found, records: Records, test: str | None) -> None:
-    for pairs in found.train:
-        n = sum(record.split == pairs.split for record in records.train)
-        part = "validation " if pairs.split == "val" else ""
-        seen.lines.append(f"{n} {part}pairs: {pairs.images} with {pairs.masks}")
-    if test is not None:
-        seen.lines.append(f"{len(records.test)} test images: {test}")
+    n_of = Counter(record.split for record in records.train)
+    for split in ("train", "val"):
+        part = "validation " if split == "val" else ""
+        said = [pairs for pairs in found.train if pairs.split == split and not seen.needs_manifest]
+        if said:
+            truth = said[0].masks or said[0].coco or "the table's codes"
+            seen.lines.append(f"{n_of[split]} {part}pairs: {said[0].images} with {truth}")
+        elif n_of[split]:
+            seen.lines.append(f"{n_of[split]} {part}pairs, listed in {MANIFEST}")
+    if test is not None or records.test:
+        seen.lines.append(f"{len(records.test)} test images: {test or MANIFEST}")
     else:
         seen.lines.append("no test images")
     if records.left_out:
@@ -116,7 +172,7 @@ def _say_pairs(seen: Understood, found: Found, records: Records, test: str | Non
         )
 
 
-def _look_at_images(seen: Understood, records: Records) -> dict[str, Any]:
+def _look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[str, Any]:
     """Sizes of all images from their headers; bands of a few, spread over the set."""
     every = [*records.train, *records.test]
     for what, part in (("train", records.train), ("test", records.test)):
@@ -131,23 +187,28 @@ def _look_at_images(seen: Understood, records: Records) -> dict[str, Any]:
             told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
             seen.lines.append(f"{what} sizes, height x width: {told}")
     kinds: Counter[tuple[int, str]] = Counter()
+    numbers = ValueRange()
     for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
         try:
             stored = decode(record.image)
         except DataError:
             continue  # `comp verify` names every one of these
         kinds[stored.pixels.shape[2] - stored.alpha, str(stored.pixels.dtype)] += 1
+        numbers.see(stored)
     told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
     seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
+    scale, told = numbers.proposed()
+    seen.lines += [told] if told else []
+    said = {} if scale is None else {"scale": scale}
     bands = {bands for bands, _ in kinds}
-    if bands <= {1, 3}:
-        return {}  # one band is shown as three
+    if bands <= {1, 3} or stacked:
+        return said  # one band is shown as three; bands in files of their own are counted there
     if len(bands) > 1:
         raise DataError(
             f"{seen.root}: images of {some(sorted(bands))} bands; all must have the same number"
             " (1 beside 3 is fine): convert them, or keep one kind there"
         )
-    return {"channels": bands.pop()}
+    return {"channels": bands.pop(), **said}
 
 
 def _size(path: Path) -> tuple[int, int] | str:
@@ -168,13 +229,14 @@ def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule, has_table: bo
     seen.lines.append(f"task {rule.task}, from the {source}: {some(rule.classes, 24)}")
     if rule.ignore_index is not None:
         seen.lines.append(f"ignored mask value: {rule.ignore_index}")
-    seen.lines += rule.notes
+    seen.lines += [rule.told, *rule.notes]
+    seen.problems += rule.problems
     if rule.notes:
         seen.why["task"] = rule.notes[0]
 
 
 def _choose_folds(
-    seen: Understood, found: Found, train: Sequence[Record], meta: tuple[Table, str] | None
+    seen: Understood, train: Sequence[Record], meta: tuple[Table, str] | None
 ) -> None:
     """Predefined parts and lists of ids before groups, groups before plain stratified folds."""
     folds: dict[str, Any] = {"scheme": "stratified", "n_splits": min(5, len(train)), "seed": 0}
@@ -191,7 +253,7 @@ def _choose_folds(
             folds |= {"scheme": "stratified_group", "n_splits": min(5, n), "group": column}
             told = ", ".join(f"{c} ({k} groups)" for c, k in groups.items())
             why = f"images of one {column} stay together; possible group columns: {told}"
-    if any(pairs.split == "val" for pairs in found.train):
+    if any(record.split == "val" for record in train):
         folds = {"scheme": "predefined"}
         why = "one fold: trained on train/, validated on the makers' validation part"
     elif listed := _heldout(seen, train):
@@ -207,10 +269,16 @@ def _heldout(seen: Understood, train: Sequence[Record]) -> str | None:
     for name, is_folder in entries(seen.root):
         if is_folder or not name.lower().endswith(".json"):
             continue
+        if looks_like_coco(seen.root / name):
+            continue
+        if (seen.root / name).stat().st_size > MAX_JSON_BYTES:
+            seen.lines.append(f"{name}: too large for a list of training images, not looked at")
+            continue
         try:
             ids = read_heldout(seen.root / name, train)
-        except DataError as error:
-            seen.lines.append(f"{name}: not a list of training images ({error})")
+        except (DataError, RecursionError) as error:
+            told = "nested too deep" if isinstance(error, RecursionError) else error
+            seen.lines.append(f"{name}: not a list of training images ({told})")
             continue
         if 0 < len(ids) < len(train):
             listed[name] = len(ids)

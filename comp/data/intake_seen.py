@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comp.config import Competition, check
+from comp.data.manifest import Row
 
 
 @dataclass
@@ -18,6 +19,8 @@ class Understood:
         why: dotted key -> why it has its value, for a comment.
         lines: the report, one line each.
         problems: unmatched, doubled or unreadable files and tables that disagree with the masks.
+        rows: every image found, with its part and its files: the manifest.
+        needs_manifest: no pattern says the rows, so the competition refers to the manifest.
     """
 
     root: Path
@@ -25,6 +28,8 @@ class Understood:
     why: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    rows: tuple[Row, ...] = ()
+    needs_manifest: bool = False
 
 
 def draft_competition(values: dict[str, Any]) -> Competition:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from comp.config import IGNORE
 from comp.data.intake import entries
+from comp.data.intake_colors import colored_table
 from comp.data.intake_masks import IGNORE_NAMES, ClassTable
+from comp.data.palette import color_columns
 from comp.errors import DataError
 from comp.formats.table import read_table
 
@@ -147,11 +149,17 @@ def class_table(tables: Sequence[Table]) -> ClassTable | None:
     """
     for table in tables:
         frame = table.frame
-        if "class" not in table.name.lower() or len(frame) < 1:
+        if not re.search(r"(?i)class|label|palette|colou?r", table.name) or len(frame) < 1:
             continue
-        numbers = [c for c in frame.columns if all(re.fullmatch(r"\d+", x) for x in frame[c])]
-        words = [c for c in frame.columns if not any(re.fullmatch(r"[\d.#]*", x) for x in frame[c])]
+        colors, of_colors = color_columns(frame, table.name)
+        rest = [c for c in frame.columns if c not in of_colors]
+        numbers = [c for c in rest if all(re.fullmatch(r"\d+", x) for x in frame[c])]
+        words = [c for c in rest if not any(re.fullmatch(r"[\d.#]*", x) for x in frame[c])]
         named = [c for c in words if re.search(r"(?i)name|label|class", c)] or words
+        if colors and named:
+            names = [x.strip() for x in frame[named[0]]]
+            own = [int(x) for x in frame[numbers[0]]] if numbers else None
+            return colored_table(table.name, names, colors, own)
         if not numbers or not named:
             continue
         values, names = [int(x) for x in frame[numbers[0]]], [x.strip() for x in frame[named[0]]]

@@ -20,9 +20,13 @@ COMMENTS = {
     "ignore_index": "mask value where nothing is trained or scored",
     "data.root": "folder of the data, from this workspace or absolute",
     "data.train": "{id} is the image_id; the same in both patterns",
+    "data.bands": "one file a band: what {band} stands for, stacked in this order",
     "data.channels": "bands a model sees",
     "data.mask_values": "pixel value -> class; any other value is an error",
     "data.mask_threshold": "foreground from this pixel value on",
+    "data.scale": "these numbers become 0 and 1; what lies beyond is cut off",
+    "data.mask_colors": "colour -> class; any other colour is an error",
+    "data.mask_color_distance": "masks saved with loss: a pixel takes the nearest colour, at most this away",
     "data.train_rle": "comp verify compares it with the masks",
     "data.meta": "one row an image, for groups and strata",
     "folds.scheme": "kfold, stratified, group, stratified_group, predefined, heldout, split",
@@ -59,10 +63,11 @@ def competition_yaml(seen: Understood, name: str, root: str) -> str:
         "",
     ]
     metric = check(Competition, values, "comp init").metric_name
+    comments = _comments(values, seen.why)
     for key, value in values.items():
         if isinstance(value, dict):
             lines.append("")
-        lines += _entry(key, value, 0, key, seen.why)
+        lines += _entry(key, value, 0, key, comments)
         if key == "classes":
             lines.append(_commented(f"# metric: {metric}", "the default; see comp schema"))
     text = "\n".join(lines) + "\n"
@@ -71,11 +76,28 @@ def competition_yaml(seen: Understood, name: str, root: str) -> str:
     return text
 
 
+def _comments(values: dict[str, Any], why: dict[str, str]) -> dict[str, str]:
+    """Dotted key -> what stands beside it: what it means, then why it has its value."""
+    means = dict(COMMENTS)
+    train = values["data"]["train"]
+    if any(part.get("rle") for part in train):
+        means["data.train_rle"] = "the only truth: its codes are the masks"
+    if any("manifest" in part for part in train):
+        means["data.train"] = "image_id,split,image,masks: one row an image, in this workspace"
+    elif any("{dir}" in part.get("images", "") for part in train):
+        means["data.train"] += "; {dir}/{id} is the image_id where folders repeat names"
+    if any("{object}" in (part.get("masks") or "") for part in train):
+        means["data.train"] += "; {object}: one mask file an object, together the mask"
+    return {
+        key: "; ".join(c for c in (means.get(key), why.get(key)) if c) for key in (*means, *why)
+    }
+
+
 def _entry(key: str, value: Any, depth: int, path: str, why: dict[str, str]) -> list[str]:
     """The lines of one key; sections open below it, short values stand beside it."""
     pad = "  " * depth
-    comment = "; ".join(c for c in (COMMENTS.get(path), why.get(path)) if c)
-    if isinstance(value, dict) and depth < 2 and not all(isinstance(k, int) for k in value):
+    comment = why.get(path, "")
+    if isinstance(value, dict) and depth < 2 and all(str(k).isidentifier() for k in value):
         inner = [x for k, v in value.items() for x in _entry(k, v, depth + 1, f"{path}.{k}", why)]
         return [_commented(f"{pad}{key}:", comment), *inner]
     short = f"{pad}{key}: {_flow(value, inside=False)}"

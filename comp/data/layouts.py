@@ -6,206 +6,191 @@ refused, naming both, with what to do about it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 from comp.config import Pairs
-from comp.data.intake import entries, is_image_name
-from comp.errors import DataError, some
+from comp.data.layouts_bands import bands
+from comp.data.layouts_folders import one_folder, pair_trees, parts, twins, two_folders
+from comp.data.layouts_found import Found, find_test, found_pairs
+from comp.data.layouts_lists import csv_paths, text_lists
+from comp.data.layouts_nested import folder_an_image, nested
+from comp.data.layouts_tables import coco, rle_table
+from comp.data.pairing import (
+    IMAGES,
+    MASKS,
+    VALIDATION,
+    affixes,
+    pair_patterns,
+    pattern,
+    stripped,
+)
+from comp.data.tree import Tree, split_folder, walk
+from comp.errors import DataError, UsageError, some
+from comp.registry import unknown
 
-IMAGES = ("images", "image", "imgs", "img")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "gt", "targets")
-VALIDATION = ("val", "valid", "validation")
-MASK_ENDINGS = ("_label", "_labels", "_mask", "_masks", "_seg", "_gt", "-mask", "_annotation")
-IMAGE_ENDINGS = ("_image", "_img", "_sat")
-MAX_DEPTH = 6
+__all__ = [
+    "LAYOUTS",
+    "Asked",
+    "Found",
+    "Tree",
+    "affixes",
+    "detect",
+    "pair_patterns",
+    "pattern",
+    "stripped",
+    "walk",
+]
+
+
+MOST_READINGS = 500  # compared with each other; more differ all the same
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The names below a folder, litter aside.
+class Asked:
+    """What the user decided where names allow more than one reading.
 
     Args:
-        images: folder relative to `root` ("" is `root`) -> its image names, sorted; only folders
-            that hold images.
-        others: folder -> names of its other files.
+        layout: a name of `LAYOUTS`.
+        images, masks: folders below the data's root.
     """
 
-    root: Path
-    images: dict[str, list[str]]
-    others: dict[str, list[str]]
+    layout: str | None = None
+    images: str | None = None
+    masks: str | None = None
 
 
-@dataclass(frozen=True)
-class Found:
-    """One reading of a tree.
+def detect(tree: Tree, asked: Asked = Asked()) -> Found:
+    """Return the one reading of the tree.
 
-    Args:
-        place: the folder, relative to the data's root, that holds the layout ("" is the root).
-        train: the pairs of images and masks.
-        test: the folder of test images, relative to the root; None: there is none.
-    """
-
-    layout: str
-    place: str
-    train: tuple[Pairs, ...]
-    test: str | None
-
-
-def walk(root: Path) -> Tree:
-    """List the names below `root`, at most `MAX_DEPTH` folders deep."""
-    tree = Tree(root, {}, {})
-    todo = [("", 0)]
-    while todo:
-        folder, depth = todo.pop()
-        for name, is_folder in entries(root / folder):
-            if is_folder:
-                if depth < MAX_DEPTH:
-                    todo.append((_join(folder, name), depth + 1))
-            elif is_image_name(name):
-                tree.images.setdefault(folder, []).append(name)
-            else:
-                tree.others.setdefault(folder, []).append(name)
-    return tree
-
-
-def detect(tree: Tree) -> Found:
-    """Return the one reading of the tree: the first detector of `LAYOUTS` that knows it.
+    A reading that explains no more folders than another, more special one is not counted.
 
     Raises:
-        DataError: nothing fits, or one layout stands in several places.
+        DataError: nothing fits, or two readings do; the message names them and how to decide.
+        UsageError: what was asked for does not exist.
     """
-    for name, detector in LAYOUTS.items():
-        found = detector(tree)
-        if len(found) > 1:
-            places = some(sorted(repr(f.place or ".") for f in found))
-            raise DataError(
-                f"{tree.root}: layout {name} stands in {len(found)} places: {places};"
-                " name one of them with --data"
-            )
+    if asked.layout is not None and asked.layout not in LAYOUTS:
+        raise UsageError(f"--layout {asked.layout}: {unknown(asked.layout, LAYOUTS, 'layout')}")
+    if asked.images is not None or asked.masks is not None:
+        return _named(tree, asked)
+    if asked.layout is not None:
+        found = LAYOUTS[asked.layout](tree)
+        if not found:
+            raise DataError(f"{tree.root}: not laid out as {asked.layout}; {_held(tree)}")
+        return _only(tree, found)
+    for names in (BY_FOLDERS, *((name,) for name in LAST)):
+        found = [one for name in names for one in LAYOUTS[name](tree)]
         if found:
-            return found[0]
-    held = some(f"{folder or '.'} ({len(names)} images)" for folder, names in tree.images.items())
+            return _only(tree, found)
     raise DataError(
-        f"{tree.root}: no known layout ({', '.join(LAYOUTS)}); found {held or 'no images at all'}."
-        " Put images and masks into folders images/ and masks/ with equal names, or write"
-        " configs/competition.yaml by hand (data.train: images and masks patterns)"
+        f"{tree.root}: no known layout ({', '.join(LAYOUTS)}); {_held(tree)}."
+        " Name the folders with --images DIR --masks DIR; or put images and masks into folders"
+        " images/ and masks/ with equal names; or write configs/competition.yaml by hand"
+        " (data.train: images and masks patterns, or a manifest)"
     )
 
 
-def pair_patterns(tree: Tree, images: str, masks: str, split: str = "train") -> Pairs | None:
-    """Find the id in the names of two folders: the affixes under which most names agree.
+def _held(tree: Tree) -> str:
+    held = some(f"{folder or '.'} ({len(names)} images)" for folder, names in tree.images.items())
+    return f"found {held or 'no images at all'}"
 
-    Equal stems win over stripped ones: `a_1.jpg` and `a_1.png` share the id `a_1`.
-    """
-    image_names, mask_names = tree.images.get(images, []), tree.images.get(masks, [])
-    best: tuple[int, int, tuple[str, str], tuple[str, str]] | None = None
-    for a in affixes(image_names, IMAGE_ENDINGS):
-        ids = stripped(image_names, a)
-        for b in affixes(mask_names, MASK_ENDINGS):
-            n = len(ids & stripped(mask_names, b))
-            found = (n, -sum(map(len, a + b)), a, b)
-            if n and (best is None or found[:2] > best[:2]):
-                best = found
-    if best is None or 2 * best[0] < min(len(image_names), len(mask_names)):
-        return None
-    _, _, a, b = best
-    return Pairs(
-        images=pattern(images, a, image_names),
-        masks=pattern(masks, b, mask_names),
-        split="val" if split == "val" else "train",
+
+def _only(tree: Tree, found: list[Found]) -> Found:
+    """The reading that explains the most; several that explain different things are refused."""
+    most = max(found, key=lambda one: len(one.claims))
+    rest = [one for one in found if one is most or not one.claims < most.claims]
+    kept = [
+        one
+        for n, one in enumerate(rest[:MOST_READINGS])
+        if not any(
+            one.claims < other.claims or (one.claims == other.claims and m < n)
+            for m, other in enumerate(rest[:MOST_READINGS])
+        )
+    ]
+    if len(kept) == 1:
+        return kept[0]
+    if len({one.layout for one in kept}) == 1:
+        places = some(sorted(repr(one.place or ".") for one in kept))
+        raise DataError(
+            f"{tree.root}: layout {kept[0].layout} stands in {len(kept)} places: {places};"
+            " name one of them with --data, or its folders with --images DIR --masks DIR"
+        )
+    told = "; ".join(one.told for one in kept)
+    raise DataError(
+        f"{tree.root}: {len(kept)} layouts fit: {told}. Decide with `comp init --layout NAME`,"
+        " or with --images DIR --masks DIR"
     )
 
 
-def affixes(names: list[str], endings: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """What may stand before and after the id in these names, nothing at all first."""
-    stems = [_stem(name) for name in names]
-    shared = _shared_start(stems)
-    before = [""] + ([head] if (head := re.sub(r"[0-9]+$", "", shared)) else [])
-    shared_end = _shared_start([stem[::-1] for stem in stems])[::-1]
-    tail = re.sub(r"^[0-9]+", "", shared_end)
-    after = ["", *dict.fromkeys([tail, *(e for e in endings if shared_end.endswith(e))])]
-    return [(a, b) for a in before for b in dict.fromkeys(after)]
+def _named(tree: Tree, asked: Asked) -> Found:
+    """The folders that the user named; one of them may be left out where one other folder pairs."""
+    given = {
+        key: folder.replace("\\", "/").strip("/").removeprefix("./")
+        for key, folder in (("images", asked.images), ("masks", asked.masks))
+        if folder is not None
+    }
+    for key, folder in given.items():
+        if not any(True for _ in tree.below(folder)) or folder.startswith(".."):
+            raise DataError(f"--{key} {folder}: no images there below {tree.root}; {_held(tree)}")
+    if len(given) == 2:
+        pairs = [(given["images"], given["masks"])]
+    else:
+        key, folder = next(iter(given.items()))
+        others = [other for other in sorted(tree.images) if other != folder]
+        pairs = [(folder, o) if key == "images" else (o, folder) for o in others]
+    found = []
+    for images, masks in pairs:
+        place = split_folder(images)[0]
+        if images == masks:
+            same = [one for one in one_folder(tree) if one.place == images]
+            found += same
+            continue
+        one = pair_patterns(tree, images, masks)
+        if one is not None:
+            found.append(found_pairs("named", place, (one,), find_test(tree, place)))
+        elif (deep := pair_trees(tree, "named", place, images, masks)) is not None:
+            found.append(deep)
+    if not found:
+        told = " and ".join(f"--{key} {folder}" for key, folder in given.items())
+        raise DataError(f"{tree.root}: {told}: no other folder has its names; {_held(tree)}")
+    if len(found) > 1:
+        told = "; ".join(one.told for one in found)
+        other = "images" if asked.images is None else "masks"
+        raise DataError(f"{tree.root}: {len(found)} folders pair: {told}; name one with --{other}")
+    return found[0]
 
 
-def stripped(names: list[str], affix: tuple[str, str]) -> set[str]:
-    """The ids of the names that have these affixes."""
-    before, after = affix
-    found = set()
-    for stem in map(_stem, names):
-        if stem.startswith(before) and stem.endswith(after):
-            middle = stem[len(before) : len(stem) - len(after)]
-            if middle and len(stem) >= len(before) + len(after):
-                found.add(middle)
-    return found
-
-
-def pattern(folder: str, affix: tuple[str, str], names: list[str]) -> str:
-    """A pattern with {id}; `.*` where extensions differ."""
-    extensions = {name.rpartition(".")[2] for name in names}
-    extension = extensions.pop() if len(extensions) == 1 else "*"
-    return _join(folder, f"{affix[0]}{{id}}{affix[1]}.{extension}")
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _shared_start(texts: list[str]) -> str:
-    if not texts:
-        return ""
-    low, high = min(texts), max(texts)
-    n = 0
-    while n < min(len(low), len(high)) and low[n] == high[n]:
-        n += 1
-    return low[:n]
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
-
-
-def _split(folder: str) -> tuple[str, str]:
-    """(parent, last part) of a relative folder."""
-    parent, _, last = folder.rpartition("/")
-    return parent, last
-
-
+@lru_cache(maxsize=8)
 def _siblings(tree: Tree, images: tuple[str, ...], masks: tuple[str, ...]) -> dict[str, Pairs]:
     """Parent folder -> pairs, for every image folder with a mask folder beside it."""
     found: dict[str, Pairs] = {}
-    for folder in sorted(tree.images):
-        parent, last = _split(folder)
-        if last.lower() not in images:
-            continue
-        for other in sorted(tree.images):
-            if _split(other)[0] == parent and _split(other)[1].lower() in masks:
+    for parent, below in sorted(tree.children.items()):
+        held = [folder for folder in below if folder in tree.images]
+        for folder in held:
+            if split_folder(folder)[1].lower() not in images:
+                continue
+            for other in held:
+                if split_folder(other)[1].lower() not in masks:
+                    continue
                 pairs = pair_patterns(tree, folder, other)
                 if pairs is not None and parent in found:
                     raise DataError(
                         f"{tree.root / parent}: two ways to pair: {found[parent].images} with"
                         f" {found[parent].masks}, or {pairs.images} with {pairs.masks};"
-                        " move one folder away, or write configs/competition.yaml by hand"
+                        " decide with `comp init --images DIR --masks DIR`"
                     )
                 if pairs is not None:
                     found[parent] = pairs
     return found
 
 
-def _test(tree: Tree, place: str) -> str | None:
-    """The folder of test images that belongs to `place`."""
-    for name in ("test/images", "test/image", "test/imgs", "test", "test_images", "images_test"):
-        if _join(place, name) in tree.images:
-            return _join(place, name)
-    return None
-
-
 def _voc(tree: Tree) -> list[Found]:
     """JPEGImages/x.jpg and SegmentationClass/x.png, as in the archives of Pascal VOC."""
     pairs = _siblings(tree, ("jpegimages",), ("segmentationclass",))
-    return [Found("voc", place, (one,), _test(tree, place)) for place, one in pairs.items()]
+    return [
+        found_pairs("voc", place, (one,), find_test(tree, place)) for place, one in pairs.items()
+    ]
 
 
 def _train_val(tree: Tree) -> list[Found]:
@@ -213,58 +198,78 @@ def _train_val(tree: Tree) -> list[Found]:
     found = []
     pairs = _siblings(tree, IMAGES, MASKS)
     for folder, train in pairs.items():
-        place, last = _split(folder)
+        place, last = split_folder(folder)
         if last.lower() != "train":
             continue
-        vals = [v for v in pairs if _split(v)[0] == place and _split(v)[1].lower() in VALIDATION]
+        vals = [
+            v
+            for v in pairs
+            if split_folder(v)[0] == place and split_folder(v)[1].lower() in VALIDATION
+        ]
         if len(vals) > 1:
             raise DataError(f"{tree.root / place}: {some(vals)} all look like the validation part")
         if vals:
             val = pairs[vals[0]].model_copy(update={"split": "val"})
-            found.append(Found("train_val", place, (train, val), _test(tree, place)))
+            found.append(found_pairs("train_val", place, (train, val), find_test(tree, place)))
     return found
 
 
 def _train_only(tree: Tree) -> list[Found]:
     """train/{images,masks}, with test/ beside it or not."""
-    pairs = _siblings(tree, IMAGES, MASKS)
-    return [
-        Found("train", _split(folder)[0], (one,), _test(tree, _split(folder)[0]))
-        for folder, one in pairs.items()
-        if _split(folder)[1].lower() == "train"
-    ]
+    found = []
+    for folder, one in _siblings(tree, IMAGES, MASKS).items():
+        place, last = split_folder(folder)
+        if last.lower() == "train":
+            found.append(found_pairs("train", place, (one,), find_test(tree, place)))
+    return found
 
 
 def _doubled(tree: Tree) -> list[Found]:
     """images/images/x and label/label/x_label: each folder inside one of its own name."""
     found: list[Found] = []
-    doubles = [
-        f for f in sorted(tree.images) if _split(_split(f)[0])[1].lower() == _split(f)[1].lower()
-    ]
-    for images in (f for f in doubles if _split(f)[1].lower() in IMAGES):
-        place = _split(_split(images)[0])[0]
-        for masks in (f for f in doubles if _split(f)[1].lower() in MASKS):
-            pairs = pair_patterns(tree, images, masks)
-            if pairs is not None and _split(_split(masks)[0])[0] == place:
-                found.append(Found("doubled", place, (pairs,), _test(tree, place)))
+    doubles = []
+    for folder in sorted(tree.images):
+        above, last = split_folder(folder)
+        if split_folder(above)[1].lower() == last.lower():
+            doubles.append((split_folder(above)[0], last.lower(), folder))
+    for place, last, images in doubles:
+        if last not in IMAGES:
+            continue
+        for other, word, masks in doubles:
+            if word in MASKS and other == place:
+                pairs = pair_patterns(tree, images, masks)
+                if pairs is not None:
+                    found.append(found_pairs("doubled", place, (pairs,), find_test(tree, place)))
     return found
 
 
 def _images_masks(tree: Tree) -> list[Found]:
     """images/x and masks/x, with test/images/ beside them or not."""
-    found = _siblings(tree, IMAGES, MASKS)
     return [
-        Found("images_masks", place, (one,), _test(tree, place))
-        for place, one in found.items()
-        if _split(place)[1].lower() != "test"
+        found_pairs("images_masks", place, (one,), find_test(tree, place))
+        for place, one in _siblings(tree, IMAGES, MASKS).items()
+        if split_folder(place)[1].lower() != "test"
     ]
 
 
-# Asked in this order; the first that knows the tree is taken.
+# Where two explain the same folders, the first is taken.
 LAYOUTS: dict[str, Callable[[Tree], list[Found]]] = {
     "voc": _voc,
     "train_val": _train_val,
     "train": _train_only,
     "doubled": _doubled,
+    "bands": bands,
+    "folder_an_image": folder_an_image,
+    "nested": nested,
+    "twins": twins,
+    "parts": parts,
+    "one_folder": one_folder,
     "images_masks": _images_masks,
+    "csv_paths": csv_paths,
+    "text_lists": text_lists,
+    "coco": coco,
+    "rle_table": rle_table,
+    "two_folders": two_folders,
 }
+LAST = ("csv_paths", "text_lists", "coco", "rle_table", "two_folders")  # where no folder says it
+BY_FOLDERS = tuple(name for name in LAYOUTS if name not in LAST)

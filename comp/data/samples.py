@@ -5,31 +5,28 @@ So any number of workers gives the same data, and nothing random has to be saved
 
 from __future__ import annotations
 
-import hashlib
 import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from comp.config import Train
 from comp.data.augment import Augment
 from comp.data.cache import Cache, Recipe
 from comp.data.crop import random_crop
+from comp.data.positive import Pixels, crop_around
 from comp.data.resize import soft_target
+from comp.data.sampling import Drawing, EpochSampler, Key, Plan, derive, make_drawing
 from comp.errors import DataError
 
 Sample = dict[str, torch.Tensor]
 PREFETCH = 3  # batches that the prefetch thread makes ahead
-
-
-def derive(*parts: object) -> int:
-    """A 64-bit number that is a function of `parts`: the first 8 bytes of sha256 of their repr."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
 def train_recipe(train: Train) -> Recipe:
@@ -59,6 +56,7 @@ class TrainSamples(Dataset[Sample]):
     (log-uniform; 2 shows things twice as large). Where the image is smaller than the window, image and
     labels are both reflected, so every pixel has its true label. `crops_per_image` samples an image.
     Mode resize: the whole image as the cache holds it, one sample an image.
+    With `train.sampler` an epoch draws from these by its `drawing`, some of them several times.
 
     Args:
         cache: of `train_recipe(train)`.
@@ -101,32 +99,50 @@ class TrainSamples(Dataset[Sample]):
             for n, i in enumerate(self.indices)
             for _ in range(crops_of(train, cache.image(i).shape[:2]))
         ]
+        self._pixels = Pixels(cache, task)
+
+    @cached_property
+    def drawing(self) -> Drawing | None:
+        """How `train.sampler` draws an epoch; None without one: every sample once.
+
+        Raises:
+            ConfigError, DataError: it does not fit the task, or these images.
+        """
+        if self.train.sampler is None:
+            return None
+        stats, chosen = self.cache.stats, np.array(self.indices)
+        presence, coverage = stats.presence()[chosen], stats.coverage()[chosen]
+        return make_drawing(self.train, presence, coverage, self.place, self.task)
 
     def __len__(self) -> int:
         return len(self.place)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: Key) -> Sample:
         """Draw one sample.
 
         Args:
-            key: (epoch, index), index in 0..len - 1.
+            key: (epoch, index), and, in mode crop, a class that the crop must hold. Beyond len - 1 the
+                indices begin again, each time with other draws.
 
         Returns:
             "image": (C, h, w) uint8, or float32 in [0, 1]; "number": int64, the image's position in the cache;
             and "labels": (h, w) or (K, h, w) uint8, 255 is ignored;
             or (soft masks) "planes": (K, h, w) float32 in [0, 1] and "valid": (1 or K, h, w) float32, 0 or 1.
         """
-        epoch, index = key
-        number = self.indices[self.place[index]]
+        epoch, index, *wanted = key
+        number = self.indices[self.place[index % len(self.place)]]
         image, labels = self.cache.image(number), self.cache.labels(number)
         assert labels is not None  # checked above
         if image.dtype != self.cache.image_dtype:  # 8-bit beside 16-bit images: one type a batch
             image = image.astype(np.float32) / np.float32(255)
         if self.train.mode == "crop":
             rng = np.random.default_rng(derive(self.seed, epoch, index, "crop"))
-            image, labels = random_crop(
-                image, labels, self.train.size, self.train.scale_jitter, rng
-            )
+            size, jitter = self.train.size, self.train.scale_jitter
+            pixel = self._pixels.draw(number, wanted[0], rng) if wanted else None
+            if pixel is None:
+                image, labels = random_crop(image, labels, size, jitter, rng)
+            else:
+                image, labels = crop_around(image, labels, size, jitter, pixel, rng)
         image, labels = self.augment(image, labels, derive(self.seed, epoch, index, "augment"))
         sample = {"image": _tensor(image.transpose(2, 0, 1)), "number": torch.tensor(number)}
         if not self.cache.recipe.soft:
@@ -138,30 +154,6 @@ class TrainSamples(Dataset[Sample]):
 def _tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor of its own memory (the cache's is read-only)."""
     return torch.from_numpy(np.array(array, order="C"))
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) for every index once, in an order that is a function of (seed, epoch).
-
-    Args:
-        n: number of samples.
-    """
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n = n
-        self.seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.n
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration yields."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng(derive(self.seed, self.epoch, "order")).permutation(self.n)
-        return iter([(self.epoch, int(index)) for index in order])
 
 
 def scale_image(image: torch.Tensor) -> torch.Tensor:
@@ -194,9 +186,9 @@ class TrainLoader:
         self.samples = samples
         self.batch_size = batch_size
         self.pin_memory = pin_memory
-        self.sampler = EpochSampler(len(samples), seed)
-        self.n_batches = max(1, len(samples) // batch_size)
-        self._plan = _Plan(self.sampler, batch_size, self.n_batches)
+        self.sampler = EpochSampler(len(samples), seed, samples.drawing)
+        self.n_batches = max(1, len(self.sampler) // batch_size)
+        self._plan = Plan(self.sampler, batch_size, self.n_batches)
         self._workers: DataLoader[Sample] | None = None
         if workers > 0:
             self._workers = DataLoader(
@@ -272,24 +264,6 @@ def _put(ready: queue.Queue, item: object, stop: threading.Event) -> bool:
         except queue.Full:
             continue
     return False
-
-
-class _Plan:
-    """The keys of each batch of the sampler's epoch, from batch `start` on."""
-
-    def __init__(self, sampler: EpochSampler, batch_size: int, n_batches: int) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.n_batches = n_batches
-        self.start = 0
-
-    def __len__(self) -> int:
-        return self.n_batches - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        keys = list(self.sampler)
-        for number in range(self.start, self.n_batches):
-            yield keys[number * self.batch_size : (number + 1) * self.batch_size]
 
 
 def collate(samples: list[Sample]) -> Sample:

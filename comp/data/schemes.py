@@ -6,7 +6,7 @@ A scheme sees images in sorted order and one seed, so the same images give the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,10 +16,14 @@ from comp.config import Competition, Folds
 from comp.data.fold_table import ALWAYS_TRAIN, HELD_OUT
 from comp.data.heldout import read_heldout
 from comp.data.intake import Record
+from comp.data.iterative import deal, even_out, make_labels
 from comp.data.meta import read_meta_column
 from comp.data.stats import ImageStats
 from comp.data.strata import make_strata, merge_rare, strata_of_column
-from comp.errors import FoldsError
+from comp.data.time_order import divide, read_times
+from comp.errors import FoldsError, some
+
+SIZE_WEIGHT = 3  # iterative: the number of images counts as much as so many labels
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Problem:
 
     Args:
         units: (N,) int64; images of one unit share a fold: duplicates, and groups where they are asked.
+        groups: N names, "" for an image that belongs to none.
     """
 
     competition: Competition
@@ -35,6 +40,12 @@ class Problem:
     stats: ImageStats
     units: np.ndarray
     data_root: Path
+    groups: Sequence[str] = ()
+
+    def reseed(self, seed: int) -> Problem:
+        """The same problem with another seed."""
+        folds = self.folds.model_copy(update={"seed": seed})
+        return replace(self, competition=self.competition.model_copy(update={"folds": folds}))
 
     @property
     def folds(self) -> Folds:
@@ -52,15 +63,17 @@ class Problem:
     @cached_property
     def strata(self) -> list[str]:
         """N names, or N empty texts where there is nothing to balance by."""
-        ids = [record.image_id for record in self.records]
         if self.folds.stratify is not None:
-            values = read_meta_column(
-                self.competition, self.data_root, self.folds.stratify, ids, "folds.stratify"
-            )
+            values = self.column(self.folds.stratify, "folds.stratify")
             return strata_of_column(values, self.folds.n_splits)
         if (self.stats.counts < 0).any():
-            return [""] * len(ids)
+            return [""] * len(self.records)
         return make_strata(self.competition.task, self.stats, self.folds.n_splits)
+
+    def column(self, name: str, key: str) -> list[str]:
+        """A column of the meta table, N cells; `key` is the config key that asks for it."""
+        ids = [record.image_id for record in self.records]
+        return read_meta_column(self.competition, self.data_root, name, ids, key)
 
     def need_splits(self, what: str) -> int:
         """n_splits, if there are enough units."""
@@ -82,7 +95,22 @@ class Problem:
         return self.strata
 
 
-def kfold(problem: Problem) -> np.ndarray:
+@dataclass(frozen=True)
+class Division:
+    """What a scheme made of N images.
+
+    Args:
+        fold: (N,) int64.
+        left_out: for each image the further folds whose models do not see it; () where there are none.
+        notes: what was decided, for people.
+    """
+
+    fold: np.ndarray
+    left_out: tuple[tuple[int, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def kfold(problem: Problem) -> Division:
     """Plain K folds at random; exact duplicates together."""
     from sklearn.model_selection import KFold
 
@@ -90,10 +118,10 @@ def kfold(problem: Problem) -> np.ndarray:
     fold = np.empty(problem.n_units, np.int64)
     for number, (_, part) in enumerate(splitter.split(np.zeros(problem.n_units))):
         fold[part] = number
-    return fold[problem.units]
+    return Division(fold[problem.units])
 
 
-def stratified(problem: Problem) -> np.ndarray:
+def stratified(problem: Problem) -> Division:
     """K folds balanced by stratum; exact duplicates together."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -104,10 +132,10 @@ def stratified(problem: Problem) -> np.ndarray:
     fold = np.empty(problem.n_units, np.int64)
     for number, (_, part) in enumerate(splitter.split(np.zeros(problem.n_units), strata)):
         fold[part] = number
-    return fold[problem.units]
+    return Division(fold[problem.units])
 
 
-def group(problem: Problem) -> np.ndarray:
+def group(problem: Problem) -> Division:
     """K folds of whole groups, as even in images as they can be; the seed settles ties."""
     from sklearn.model_selection import GroupKFold
 
@@ -117,10 +145,10 @@ def group(problem: Problem) -> np.ndarray:
     splitter = GroupKFold(n_splits)
     for number, (_, part) in enumerate(splitter.split(fold, groups=relabel[problem.units])):
         fold[part] = number
-    return fold
+    return Division(fold)
 
 
-def stratified_group(problem: Problem) -> np.ndarray:
+def stratified_group(problem: Problem) -> Division:
     """K folds of whole groups, balanced by stratum as far as groups allow."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -130,28 +158,82 @@ def stratified_group(problem: Problem) -> np.ndarray:
     fold = np.empty(len(problem.units), np.int64)
     for number, (_, part) in enumerate(splitter.split(fold, strata, problem.units)):
         fold[part] = number
-    return fold
+    return Division(fold)
 
 
-def predefined(problem: Problem) -> np.ndarray:
+def iterative(problem: Problem) -> Division:
+    """K folds in which every class is spread evenly, many labels an image; groups, if any, stay whole."""
+    folds = problem.folds
+    n_splits = problem.need_splits("images" if not any(problem.groups) else "groups")
+    column = None if folds.stratify is None else problem.column(folds.stratify, "folds.stratify")
+    if column is None:
+        problem.need_strata()
+    labels, _ = make_labels(problem.competition.task, problem.stats, n_splits, column)
+    fold = deal(labels, problem.units, n_splits, np.random.default_rng(folds.seed))
+    coverage = np.maximum(problem.stats.coverage(), 0)
+    things = np.column_stack([labels, coverage, np.ones((len(labels), SIZE_WEIGHT))])
+    held = np.zeros((problem.n_units, things.shape[1]))
+    np.add.at(held, problem.units, things)
+    return Division(even_out(fold, held, n_splits)[problem.units])
+
+
+def logo(problem: Problem) -> Division:
+    """Leave one group out: a fold a group, in the order of their names; n_splits is not asked."""
+    alone = [r.image_id for r, g in zip(problem.records, problem.groups, strict=True) if not g]
+    if alone:
+        raise FoldsError(
+            f"scheme logo: {len(alone)} images belong to no group: {some(alone)}; "
+            "use scheme stratified_group, or give each a group"
+        )
+    if problem.n_units < 2:
+        raise FoldsError(
+            f"scheme logo: every image is of the group {problem.groups[0]!r}; expected 2 groups or more; "
+            "use scheme stratified"
+        )
+    said = f"one fold a group: {problem.n_units} groups, so {problem.n_units} models a config"
+    return Division(problem.units.astype(np.int64), notes=(said,))
+
+
+def time(problem: Problem) -> Division:
+    """Blocks in the order of `folds.time`, each validated in turn.
+
+    ``train_on: before``: n_splits + 1 blocks; the first is only trained on, and each model sees only
+    images from before its block. ``around``: n_splits blocks, trained on both sides. Images nearer than
+    `purge` to the span of the block are left out, and so is what a group or a duplicate brings into it.
+    """
+    folds = problem.folds
+    if folds.time is None:
+        raise FoldsError("scheme time: folds.time names no column of data.meta")
+    before = folds.train_on == "before"
+    if folds.n_splits < 2 and not before:
+        raise FoldsError("folds.n_splits is 1: scheme time needs 2 or more with train_on: around")
+    where = f"{problem.competition.data.meta}: column {folds.time!r} (folds.time)"
+    times = read_times(problem.column(folds.time, "folds.time"), where)
+    fold, left_out, notes = divide(times, problem.units, folds.n_splits, folds.purge, before)
+    return Division(fold, tuple(map(tuple, left_out)), tuple(notes))
+
+
+def predefined(problem: Problem) -> Division:
     """Fold 0 is what `data.train` marks ``split: val``; the rest is always trained on."""
     fold = np.array([0 if r.split == "val" else ALWAYS_TRAIN for r in problem.records])
     if not (fold == 0).any():
         raise FoldsError("scheme predefined: no entry of data.train has split: val")
-    return fold
+    return Division(fold)
 
 
-def heldout(problem: Problem) -> np.ndarray:
+def heldout(problem: Problem) -> Division:
     """Fold 0 is the list of `folds.heldout`; the rest is always trained on."""
     if problem.folds.heldout is None:
         raise FoldsError(
             "scheme heldout: folds.heldout names no file; expected a JSON or CSV of ids"
         )
     chosen = read_heldout(problem.data_root / problem.folds.heldout, problem.records)
-    return np.array([0 if r.image_id in chosen else ALWAYS_TRAIN for r in problem.records])
+    return Division(
+        np.array([0 if r.image_id in chosen else ALWAYS_TRAIN for r in problem.records])
+    )
 
 
-def split(problem: Problem) -> np.ndarray:
+def split(problem: Problem) -> Division:
     """One validation fold of `val_share`, `test_share` held out for one final score, the rest trained on.
 
     Units are drawn evenly along their order by stratum, so that rare strata need no least size.
@@ -172,7 +254,7 @@ def split(problem: Problem) -> np.ndarray:
             f"{n_images} images in {problem.n_units} parts that stay together cannot be split "
             f"{1 - folds.val_share - folds.test_share:.0%} / {folds.val_share:.0%} / {folds.test_share:.0%}"
         )
-    return fold[problem.units]
+    return Division(fold[problem.units])
 
 
 def _evenly(
@@ -193,15 +275,20 @@ def _evenly(
     return chosen
 
 
-FOLD_SCHEMES: dict[str, Callable[[Problem], np.ndarray]] = {
+FOLD_SCHEMES: dict[str, Callable[[Problem], Division]] = {
     "kfold": kfold,
     "stratified": stratified,
+    "iterative": iterative,
     "group": group,
     "stratified_group": stratified_group,
+    "logo": logo,
+    "time": time,
     "predefined": predefined,
     "heldout": heldout,
     "split": split,
 }
-GROUPED = ("group", "stratified_group")
+GROUPED = ("group", "stratified_group", "logo")
 UNGROUPED = ("kfold", "stratified")
 ONE_FOLD = ("predefined", "heldout", "split")
+OWN_COUNT = (*ONE_FOLD, "logo")  # the number of folds follows from the data
+AT_RANDOM = ("kfold", "stratified", "iterative", "group", "stratified_group")  # may be repeated

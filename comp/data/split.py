@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from comp.data.fold_table import (
     read_folds,
     write_folds,
 )
+from comp.data.groups import AUTO, TWINS, find_groups, number_units
 from comp.data.intake import Record, Records
-from comp.data.meta import read_meta_column
-from comp.data.schemes import FOLD_SCHEMES, GROUPED, ONE_FOLD, UNGROUPED, Problem
+from comp.data.schemes import AT_RANDOM, FOLD_SCHEMES, OWN_COUNT, Problem
 from comp.data.stats import ImageStats
 from comp.errors import ConfigError, FoldsError, some
 from comp.files import Workspace
@@ -31,17 +32,24 @@ __all__ = [
 
 
 def make_folds(
-    competition: Competition, records: Sequence[Record], stats: ImageStats, root: Path
+    competition: Competition,
+    records: Sequence[Record],
+    stats: ImageStats,
+    root: Path,
+    groups: Mapping[str, str] | None = None,
 ) -> FoldTable:
     """Divide the training images as the competition's `folds` says.
 
     Args:
         records: the training images; stats: of the same images, in the same order.
         root: the folder of the data, where `data.meta` and `folds.heldout` are.
+        groups: image_id -> group, instead of the column that `folds.group` names (``auto``); images that
+            are not in it belong to no group.
 
     Raises:
         UnknownNameError: no such scheme.
         FoldsError: too few images or groups, or what the scheme needs is not there.
+        ConfigError: groups with a scheme that would cut them; repeats of a scheme that is not drawn.
     """
     folds = competition.folds
     scheme = lookup(FOLD_SCHEMES, folds.scheme, "fold scheme")
@@ -53,50 +61,72 @@ def make_folds(
     order = sorted(range(len(ids)), key=ids.__getitem__)
     if order != list(range(len(ids))):
         raise ValueError("records must be sorted by image_id")
-    groups, notes = _groups(competition, records, stats, root)
-    names = sorted(set(groups))
-    singles = iter(range(len(names), len(names) + len(ids)))
-    number = {name: i for i, name in enumerate(names) if name}
-    raw = [number[g] if g else next(singles) for g in groups]
-    units = np.unique(raw, return_inverse=True)[1]
-    problem = Problem(competition, records, stats, units, root)
-    fold = scheme(problem)
-    fold, more = _keep_together(fold, units, ids, groups)
-    n_splits = int(fold.max()) + 1 if folds.scheme in ONE_FOLD else folds.n_splits
-    table = FoldTable(
-        tuple(ids), tuple(int(f) for f in fold), tuple(groups), tuple(problem.strata),
-        folds.scheme, folds.seed, n_splits, tuple(notes + more),
-    )  # fmt: skip
-    return check_table(table, "folds")
-
-
-def _groups(
-    competition: Competition, records: Sequence[Record], stats: ImageStats, root: Path
-) -> tuple[list[str], list[str]]:
-    """The group of each image ("" for none) and what to say: the meta column, joined by exact duplicates."""
-    folds = competition.folds
-    ids = [record.image_id for record in records]
-    if folds.scheme in GROUPED and folds.group is None:
-        raise FoldsError(f"scheme {folds.scheme}: folds.group names no column of data.meta")
-    if folds.group is not None and folds.scheme in UNGROUPED:
-        better = "group" if folds.scheme == "kfold" else "stratified_group"
+    if folds.n_repeats > 1 and folds.scheme not in AT_RANDOM:
         raise ConfigError(
-            f"folds: scheme {folds.scheme} would let groups of {folds.group!r} cross folds; "
-            f"use scheme {better}, or drop folds.group"
+            f"folds.n_repeats is {folds.n_repeats}: scheme {folds.scheme} divides in one way only; "
+            f"schemes that repeat: {', '.join(AT_RANDOM)}"
         )
-    groups = [""] * len(ids)
-    if folds.group is not None:
-        groups = read_meta_column(competition, root, folds.group, ids, "folds.group")
-    sets = stats.duplicates()
-    for members in sets:
-        names = {groups[i] for i in members if groups[i]}
-        joined = min(names) if names else f"duplicates of {ids[members[0]]}"
-        groups = [joined if g in names or i in members else g for i, g in enumerate(groups)]
-    if not sets:
-        return groups, []
-    n = sum(len(members) for members in sets)
-    listed = some((" = ".join(ids[i] for i in members) for members in sets), 3)
-    return groups, [f"{n} images are exact duplicates, kept together in {len(sets)} sets: {listed}"]
+    named, notes = find_groups(competition, records, stats, root, groups)
+    units = number_units(named)
+    problem = Problem(competition, records, stats, units, root, named)
+    made = scheme(problem)
+    fold, moved = _keep_together(made.fold, units, ids, named)
+    n_splits = int(fold.max()) + 1 if folds.scheme in OWN_COUNT else folds.n_splits
+    repeats = _repeats(problem, fold)
+    table = FoldTable(
+        tuple(ids), tuple(int(f) for f in fold), tuple(named), tuple(problem.strata),
+        folds.scheme, folds.seed, n_splits, tuple(notes + moved) + made.notes, repeats, made.left_out,
+    )  # fmt: skip
+    check_table(table, "folds")
+    return replace(table, notes=table.notes + tuple(_absent(table, competition, stats)))
+
+
+def _repeats(problem: Problem, first: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """The further repeats: the same scheme with seeds that follow from the seed, numbered on.
+
+    Raises:
+        FoldsError: a repeat that divides as an earlier one did.
+    """
+    folds = problem.folds
+    seeds = np.random.SeedSequence(folds.seed).generate_state(folds.n_repeats)
+    seen = {_partition(first): 1}
+    made: list[tuple[int, ...]] = []
+    for repeat in range(2, folds.n_repeats + 1):
+        fold = FOLD_SCHEMES[folds.scheme](problem.reseed(int(seeds[repeat - 1]))).fold
+        if (same := seen.setdefault(_partition(fold), repeat)) != repeat:
+            raise FoldsError(
+                f"folds.n_repeats is {folds.n_repeats}: scheme {folds.scheme} divides repeat {repeat} as "
+                f"repeat {same}; lower folds.n_repeats, or use another scheme"
+            )
+        made.append(tuple(int(f) + (repeat - 1) * folds.n_splits for f in fold))
+    return tuple(made)
+
+
+def _partition(fold: np.ndarray) -> bytes:
+    """What is together, whatever the folds are called."""
+    _, first, inverse = np.unique(fold, return_index=True, return_inverse=True)
+    return first[inverse].tobytes()
+
+
+def _absent(table: FoldTable, competition: Competition, stats: ImageStats) -> list[str]:
+    """Say which classes a fold cannot learn or cannot be scored on."""
+    if (stats.counts < 0).any():
+        return []
+    presence = stats.presence()
+    notes = []
+    for k, name in enumerate(competition.classes):
+        there = presence[:, k]
+        if not there.any():
+            notes.append(f"class {name!r} is in no training image")
+            continue
+        parts = {f: (table.validation(f), table.training(f)) for f in range(table.n_folds)}
+        unlearnt = [f for f, (_, train) in parts.items() if not there[train].any()]
+        unscored = [f for f, (val, _) in parts.items() if not there[val].any()]
+        if unlearnt:
+            notes.append(f"class {name!r} is never trained on in fold {some(unlearnt)}")
+        if unscored:
+            notes.append(f"class {name!r} is not in the validation images of fold {some(unscored)}")
+    return notes
 
 
 def _keep_together(
@@ -113,7 +143,7 @@ def _keep_together(
         members = np.flatnonzero(units == unit).tolist()
         if len(set(fold[members])) > 1:
             name = groups[members[0]]
-            if not name.startswith("duplicates of "):
+            if not name.startswith(TWINS):
                 both = some(ids[i] for i in members)
                 raise FoldsError(f"group {name!r} lies on both sides of the given split: {both}")
             moved += [ids[i] for i in members if fold[i] != fold[members].max()]
@@ -131,37 +161,49 @@ def ensure_folds(
     records: Records,
     cache: Cache,
     say: Callable[[str], None] = print,
+    groups: Mapping[str, str] | None = None,
 ) -> FoldTable:
     """Read the folds file, or make and write it where there is none, and say so.
 
     Args:
         cache: of `records.train`, for coverage and duplicates.
+        groups: as `make_folds` takes them.
     """
     path = workspace.relative(workspace.folds_csv)
     root = data_root(workspace, competition)
     if workspace.folds_csv.is_file():
         table = read_folds(workspace, records)
-        check_groups(competition, records, cache.stats, table, root, path)
+        check_groups(competition, records, cache.stats, table, root, path, groups)
         made, now = describe(table), describe(competition.folds)
-        if table.scheme in ONE_FOLD and competition.folds.scheme in ONE_FOLD:
-            made, now = made.partition(", n_splits")[0], now.partition(", n_splits")[0]
         if made != now:
             say(
                 f"folds: {path} was made by {made}; the competition now says {now}. "
                 "The file counts; `comp folds --force` replaces it"
             )
         return table
-    table = write_folds(workspace, make_folds(competition, records.train, cache.stats, root))
+    if groups is None and competition.folds.group == AUTO:
+        from comp.data.leaks.auto import auto_groups  # the radar looks at all pairs
+
+        groups, told = auto_groups(competition, records, root, cache)
+        for line in told:
+            say(f"groups: {line}")
+    table = make_folds(competition, records.train, cache.stats, root, groups)
+    write_folds(workspace, table)
     kind = f"scheme {table.scheme}, seed {table.seed}"
-    say(f"folds: made {path}: {table.n_splits} fold(s) of {len(table.ids)} images, {kind}")
+    if table.n_repeats > 1:
+        kind = f"{table.n_repeats} repeats of {table.n_splits}, {kind}"
+    say(f"folds: made {path}: {table.n_folds} fold(s) of {len(table.ids)} images, {kind}")
     for note in table.notes:
         say(f"folds: {note}")
     return table
 
 
 def describe(folds: Folds | FoldTable) -> str:
-    """``scheme stratified, seed 0, n_splits 5``."""
-    return f"scheme {folds.scheme}, seed {folds.seed}, n_splits {folds.n_splits}"
+    """``scheme stratified, seed 0, n_splits 5``, with ``n_repeats`` where there are some."""
+    said = f"scheme {folds.scheme}, seed {folds.seed}"
+    if folds.scheme not in OWN_COUNT:
+        said += f", n_splits {folds.n_splits}"
+    return said + (f", n_repeats {folds.n_repeats}" if folds.n_repeats > 1 else "")
 
 
 def check_groups(
@@ -171,20 +213,26 @@ def check_groups(
     table: FoldTable,
     root: Path,
     path: str,
+    given: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a folds file across which a group of today's competition file, or a duplicate, leaks.
+
+    Where `folds.group` is auto and none are `given`, the groups that the file was made with count.
 
     Raises:
         FoldsError: naming the group.
     """
-    groups, _ = _groups(competition, records.train, stats, root)
-    folds_of: dict[str, set[int]] = {}
-    for group, fold in zip(groups, table.fold, strict=True):
-        if group:
-            folds_of.setdefault(group, set()).add(fold)
-    crossing = sorted(group for group, folds in folds_of.items() if len(folds) > 1)
+    if competition.folds.group == AUTO and given is None:
+        given = dict(zip(table.ids, table.group, strict=True))
+    groups, _ = find_groups(competition, records.train, stats, root, given)
+    crossing: set[str] = set()
+    for assigned in table.assignments:
+        fold_of: dict[str, int] = {}
+        for group, fold in zip(groups, assigned, strict=True):
+            if group and fold_of.setdefault(group, fold) != fold:
+                crossing.add(group)
     if crossing:
         raise FoldsError(
-            f"{path}: {len(crossing)} groups cross folds: {some(crossing)}; "
+            f"{path}: {len(crossing)} groups cross folds: {some(sorted(crossing))}; "
             "make the folds again with `comp folds --force`, and train again"
         )

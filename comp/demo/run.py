@@ -73,7 +73,7 @@ def draw_predictions(workspace: Workspace, competition: Competition, submission:
     key = {row[0]: row for row in read_table(key_path(data)).itertuples(index=False, name=None)}
     cases = []
     for record in find_records(competition, data).test[:N_PICTURES]:
-        image = read_image(record.image, competition.data.channels)
+        image = read_image(record.image, competition.data)
         height, width = image.shape[:2]
         mask = decode(predicted[record.image_id], height, width)
         truth = decode(key[record.image_id][1], height, width)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from comp.errors import StoppedError
+from comp.errors import CompError, DiskError, JobsFailedError, StoppedError
+from comp.files import Workspace
 from comp.jobs.slots import Slot
 from comp.jobs.worker import run_job, worker_main
 
@@ -99,12 +100,31 @@ def listen(
             event = worker.connection.recv()
         except (EOFError, ConnectionResetError):
             worker.process.join()
-            event = {"type": "failed", "error": say_exit(worker.process.exitcode), "bug": True}
+            said = say_exit(worker.process.exitcode)
+            event = {"type": "failed", "error": said, "error_class": None, "bug": True}
         on_event(jobs[worker.job], event)
         if event["type"] in ("done", "failed"):
             ends[worker.job], worker.job = event, None
             if event["type"] == "failed":
                 end_worker(worker)  # memory or a device context may be spoilt
+
+
+def describe_failures(
+    workspace: Workspace, jobs: Sequence[Any], ends: Sequence[dict[str, Any]]
+) -> CompError | None:
+    """The error that names every job that failed, of the kind that gives the exit code; None without any."""
+    failed = [(job, end) for job, end in zip(jobs, ends, strict=True) if end["type"] == "failed"]
+    if not failed:
+        return None
+    lines = [
+        f"{job.label}: {end['error']} (log: {workspace.relative(job.folder / 'log.txt')})"
+        for job, end in failed
+    ]
+    text = f"{len(failed)} of {len(jobs)} job{'s' * (len(jobs) != 1)} failed:\n  " + "\n  ".join(
+        lines
+    )
+    full = any(end.get("error_class") == DiskError.__name__ for _, end in failed)
+    return DiskError(text) if full else JobsFailedError(text)
 
 
 def say_exit(code: int | None) -> str:

@@ -84,7 +84,7 @@ class Watch:
 
         elapsed = time.monotonic() - self.started
         table = Table(
-            title=f"{self.done + self.failed}/{self.total} jobs, {elapsed:.0f} s",
+            title=f"{self.done + self.failed}/{self.total} job{'s' * (self.total != 1)}, {elapsed:.0f} s",
             title_justify="left",
         )
         for column in ("job", "device", "epoch", "numbers", "left"):

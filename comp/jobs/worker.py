@@ -33,7 +33,7 @@ def worker_main(connection: Connection, device: str) -> None:
     """Serve jobs from `connection` until it sends None.
 
     Sends dicts: events of the job as they come, then ``{"type": "done", "result": ...}`` or
-    ``{"type": "failed", "error": one line, "bug": bool}``.
+    ``{"type": "failed", "error": one line, "error_class": its name, "bug": bool}``.
     """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -60,12 +60,12 @@ def run_job(job: Any, device: str, send: Any) -> dict[str, Any]:
     try:
         return {"type": "done", "result": job.work(device, send)}
     except CompError as error:
-        trace = traceback.format_exc()
-        end = {"type": "failed", "error": str(error), "bug": False}
+        trace, kind = traceback.format_exc(), type(error).__name__
+        end = {"type": "failed", "error": str(error), "error_class": kind, "bug": False}
     except Exception as error:
-        trace = traceback.format_exc()
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        end = {"type": "failed", "error": said, "bug": True}
+        trace, kind = traceback.format_exc(), type(error).__name__
+        said = f"{kind}: {error}".splitlines()[0]
+        end = {"type": "failed", "error": said, "error_class": kind, "bug": True}
     with contextlib.suppress(OSError), open(log_path(job), "a", encoding="utf-8") as log:
         log.write(trace)
     return end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comp.plots.tables import cell, duration, markdown_table, text_table
+from comp.plots.tables import cell, count_of, duration, markdown_table, text_table
 
 WEIGHTS = ("best_metric", "best_loss", "last")
 ENSEMBLE_ROWS = {"as_fitted": "as fitted", "cross_fitted": "cross-fitted", "uniform": "uniform"}
@@ -21,7 +21,8 @@ def render_cv(cv: Mapping[str, Any]) -> str:
     ]
     if not cv["complete"]:
         parts.append(
-            f"**Incomplete**: {len(cv['folds'])} of {cv['n_folds']} folds are done; run `comp cv` again."
+            f"**Incomplete**: {len(cv['folds'])} of {count_of(cv['n_folds'], 'fold')} done, missing: "
+            f"{missing(cv)}; run `comp cv` again."
         )
     if cv["folds"]:
         parts += ["## Folds", markdown_table(*fold_table(cv))]
@@ -44,7 +45,7 @@ def render_cv(cv: Mapping[str, Any]) -> str:
             "## Test-time augmentation, pooled OOF",
             markdown_table(["views", cv["metric"]], list(cv["pooled_views"].items())),
         ]
-    parts += _weights_part(cv) + _heldout_part(cv)
+    parts += _pseudo_part(cv) + _weights_part(cv) + _heldout_part(cv)
     cost = [
         ("parameters", cell(cv.get("n_parameters"))),
         ("time of all folds", duration(cv.get("seconds"))),
@@ -59,6 +60,10 @@ def render_cv(cv: Mapping[str, Any]) -> str:
 def render_cv_lines(cv: Mapping[str, Any]) -> str:
     """Say a cv.json in a few lines for a terminal: a table of the folds, then the summary."""
     head = f"{cv['run']}: {cv['metric']} {summary(cv)}"
+    if not cv["complete"] and missing(cv):
+        head += (
+            f"\nincomplete, missing folds: {missing(cv)}; `comp cv` without --folds does the rest"
+        )
     if not cv["folds"]:
         return head
     lines = [text_table(*fold_table(cv)), head]
@@ -78,8 +83,14 @@ def render_cv_lines(cv: Mapping[str, Any]) -> str:
 def summary(cv: Mapping[str, Any]) -> str:
     """Mean, std and pooled OOF in one line."""
     spread = f" +- {cell(cv['std'])}" if cv.get("std") is not None else ""
-    over = f"over {len(cv['folds'])} of {cv['n_folds']} folds"
+    over = f"over {len(cv['folds'])} of {count_of(cv['n_folds'], 'fold')}"
     return f"mean {cell(cv['mean'])}{spread} {over}, pooled OOF {cell(cv['pooled'])}"
+
+
+def missing(cv: Mapping[str, Any]) -> str:
+    """The folds that are not done; folds are numbered from 0."""
+    done = {row["fold"] for row in cv["folds"]}
+    return ", ".join(str(fold) for fold in range(cv["n_folds"]) if fold not in done)
 
 
 def fold_table(cv: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
@@ -122,6 +133,16 @@ def mean_by_weights(cv: Mapping[str, Any]) -> dict[str, float | None]:
     return found
 
 
+def mean_heldout(cv: Mapping[str, Any], metric: str) -> float | None:
+    """The mean over folds of the score on held-out images, in the first views; None where a fold lacks it."""
+    values: list[float | None] = []
+    for row in cv.get("folds") or ():
+        scores: Mapping[str, Mapping[str, float]] = row.get("heldout") or {}
+        values.append(next(iter(scores.values()), {}).get(metric))
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
+
+
 def _weights_part(cv: Mapping[str, Any]) -> list[str]:
     """The validation score of every kind of weights, since choosing the epoch on the scored fold flatters."""
     means = mean_by_weights(cv)
@@ -140,6 +161,24 @@ def _weights_part(cv: Mapping[str, Any]) -> list[str]:
         "`best_metric` is chosen on the very images it is scored on, which flatters; `last` chooses nothing."
     )
     return ["## Weights", table, note]
+
+
+def _pseudo_part(cv: Mapping[str, Any]) -> list[str]:
+    """Whose labels of the test images the run was trained with, and why its scores are still out of fold."""
+    said = cv.get("pseudo")
+    if not said:
+        return []
+    low, high = said["confidence"]
+    kind = "run" if "run" in said else "ensemble"
+    text = (
+        f"Trained with pseudo-labels of the test images by {kind} `{said[kind]}`: "
+        f"{said['share'] * 100:.3g} % of every batch, soft, pixels with probabilities between {low:g} and "
+        f"{high:g} ignored. The model of fold k saw only what the source's models of fold k say, which "
+        "were trained without fold k, so the scores above are out of fold as ever."
+    )
+    if len(said["members"]) > 1:
+        text += f" Mean, each alike, of: {', '.join(said['members'])}."
+    return ["## Pseudo-labels", text]
 
 
 def _heldout_part(cv: Mapping[str, Any]) -> list[str]:

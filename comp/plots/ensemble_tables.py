@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comp.plots.tables import NOTHING, cell, duration, markdown_table, text_table
+from comp.plots.tables import NOTHING, cell, count_of, duration, markdown_table, text_table
 
 NUMBERS = (
     (
@@ -39,6 +39,9 @@ FLATTERED = (
 )
 
 
+VARIANTS = {"fitted": "fitted blend", "uniform": "uniform blend", "single": "best single"}
+
+
 def render_ensemble_lines(recipe: Mapping[str, Any]) -> str:
     """The recipe's JSON value as a few lines for the terminal."""
     scores = recipe["scores"]
@@ -50,7 +53,7 @@ def render_ensemble_lines(recipe: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"ensemble {recipe['name']}, {recipe['n_images']} images",
+            f"ensemble {recipe['name']}, {count_of(recipe['n_images'], 'image')}",
             text_table(["", recipe["metric"], "weight"], rows, "lrr"),
             f"used: {recipe['chosen']} ({settings(recipe)})",
             f"  {recipe['reason']}",
@@ -76,8 +79,9 @@ def render_ensemble(
     gains = [[k, signed(v[0]), v[1]] for k, v in scores["errors"].items()]
     blocks = [
         f"# Ensemble {recipe['name']}",
-        f"Competition {recipe['competition']}, task {recipe['task']}, {recipe['n_images']} images, "
-        f"folds {', '.join(map(str, recipe['folds']))}. Made {recipe['created']}.",
+        f"Competition {recipe['competition']}, task {recipe['task']}, "
+        f"{count_of(recipe['n_images'], 'image')}, folds {', '.join(map(str, recipe['folds']))}. "
+        f"Made {recipe['created']}.",
         f"**Used: {recipe['chosen']}** ({settings(recipe)}). {sentence(recipe['reason'])}",
         markdown_table([metric, "score", "what it says"], numbers),
     ]
@@ -99,7 +103,7 @@ def _heldout(recipe: Mapping[str, Any]) -> list[list[Any]]:
     found = recipe["scores"]["heldout"]
     if found is None:
         return []
-    says = f"what is used, on {found['n_images']} images that nothing was trained or chosen on"
+    says = f"what is used, on {count_of(found['n_images'], 'image')} that nothing was trained or chosen on"
     return [["held out", found[recipe["metric"]], f"{says}: the final score"]]
 
 
@@ -169,7 +173,10 @@ def render_leaderboard(board: Mapping[str, Any]) -> str:
         "runs (out of fold)\n" + (_runs(board["runs"]) or "  none yet: comp cv --config A")
     )
     ensembles = _ensembles(board["ensembles"]) or "  none yet: comp ensemble"
-    blocks.append("ensembles (cross-fitted is the honest number)\n" + ensembles)
+    blocks.append(
+        "ensembles (cross-fitted is the honest number; used: what submissions are made of, by its own)\n"
+        + ensembles
+    )
     submissions = _submissions(board["submissions"]) or "  none yet: comp submit"
     blocks.append("submissions\n" + submissions)
     if board["problems"]:
@@ -180,52 +187,91 @@ def render_leaderboard(board: Mapping[str, Any]) -> str:
 def _runs(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
-    headers = ["run", "pooled", "mean", "std", "folds", "parameters", "time"]
+    held = _has_heldout(rows)
+    headers = ["run", "pooled", "mean", "std", *held, "folds", "parameters", "time"]
     lines = [
         [
             row["name"],
             row["pooled"],
             row["mean"],
             row["std"],
+            *(row.get("heldout") for _ in held),
             f"{row['folds']}/{row['n_folds'] or '?'}" + ("" if row["complete"] else " incomplete"),
             NOTHING if row["n_parameters"] is None else f"{row['n_parameters'] / 1e6:.1f} M",
             duration(row["seconds"]),
         ]
         for row in rows
     ]
-    return text_table(headers, lines, "lrrrlrr")
+    return text_table(headers, lines, "lrrr" + "r" * len(held) + "lrr")
+
+
+def _has_heldout(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The header of the held-out scores, where a row has one."""
+    return ["held out"] if any(row.get("heldout") is not None for row in rows) else []
 
 
 def _ensembles(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
-    headers = [
-        "ensemble",
-        "used",
-        "is",
-        "cross-fitted",
-        "as fitted",
-        "uniform",
-        "best single",
-        "members",
+    held = _has_heldout(rows)
+    headers = ["ensemble", "cross-fitted", "used", "used scores", *held]
+    headers += ["as fitted", "uniform", "best single", "members"]
+    lines = [
+        [
+            row["name"],
+            row["cross_fitted"],
+            VARIANTS.get(row["chosen"], row["chosen"]),
+            row["used"],
+            *(row.get("heldout") for _ in held),
+            *(row[key] for key in ("as_fitted", "uniform", "best_single")),
+            ", ".join(row["members"]),
+        ]
+        for row in rows
     ]
-    keys = ("name", "used", "chosen", "cross_fitted", "as_fitted", "uniform", "best_single")
-    lines = [[*(row[key] for key in keys), ", ".join(row["members"])] for row in rows]
-    return text_table(headers, lines, "lrlrrrrl")
+    return text_table(headers, lines, "lrlr" + "r" * len(held) + "rrrl")
 
 
 def _submissions(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     parts = list(dict.fromkeys(part for row in rows for part in row["scores"]))
-    headers = ["submission", "of", "cv", *parts]
+    held = _has_heldout(rows)
+    headers = ["submission", "of", "cv", *held, *parts]
     lines = [
         [
             row["name"] + ("" if row["file"] else " (file gone)"),
             row["ensemble"] or ", ".join(row["members"]),
             row["cv"],
+            *(row.get("heldout") for _ in held),
             *(row["scores"].get(part) for part in parts),
         ]
         for row in rows
     ]
-    return text_table(headers, lines, "llr" + "r" * len(parts))
+    return text_table(headers, lines, "llr" + "r" * len([*held, *parts]))
+
+
+def render_empty(shares: Mapping[str, Mapping[str, int] | None], unlike: Sequence[str]) -> str:
+    """The share of empty masks of a submission beside those it is judged by, and a warning where they differ.
+
+    Args:
+        shares: test, oof, truth -> {"empty": n, "of": n}; None where it is not known.
+        unlike: those of oof and truth from which test differs grossly.
+    """
+    words = {"test": "of this submission", "oof": "out of fold", "truth": "of the training truth"}
+    told = []
+    for key, name in words.items():
+        found = shares.get(key)
+        if found is None or not found["of"]:
+            told.append(f"{name} not known")
+        else:
+            part = 100 * found["empty"] / found["of"]
+            told.append(f"{name} {part:.1f} % ({found['empty']} of {found['of']})")
+    lines = [f"  empty masks: {', '.join(told)}"]
+    if unlike:
+        than = " and ".join(words[key] for key in unlike)
+        lines.append(
+            f"warning: the share of empty masks is far from that {than} (more than 10 points and three "
+            "standard errors): do the test images look like the training images? If so, look at the "
+            "ensemble's thresholds and clean-up"
+        )
+    return "\n".join(lines)

@@ -76,6 +76,11 @@ def cell(value: object, digits: int = 4) -> str:
     return str(value).replace("\r\n", " ").replace("\n", " ")
 
 
+def count_of(n: int, noun: str, plural: str | None = None) -> str:
+    """``1 fold``, ``3 folds``; `plural` where an s does not make it."""
+    return f"{n} {noun if n == 1 else plural or noun + 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as a person reads them: 4.2 s, 3 min 05 s, 2 h 10 min."""
     if seconds is None or not math.isfinite(seconds):

@@ -18,6 +18,7 @@ from comp.config import (
     load_model,
     resolved,
 )
+from comp.config.loading import PartlyWrongError
 from comp.errors import ConfigError, DataError
 from comp.files import Workspace
 
@@ -160,8 +161,8 @@ def test_load_competition(root: Path) -> None:
         ("task: binary", "task: multiclass", "at least 2"),
         ("task: binary\nclasses: [roof]", "task: multilabel\nclasses: [a, a]", "repeat"),
         ("task: binary", "task: binar", "task"),
-        ("images/{id}.png", "images/*.png", "must hold {id} exactly once"),
-        ("masks/{id}.png", "masks/{id}/{id}.png", "must hold {id} exactly once"),
+        ("images/{id}.png", "images/*.png", "must hold {id}, at most once between"),
+        ("masks/{id}.png", "masks/{id}_{id}.png", "must hold {id}, at most once between"),
         ("name: toy", "name: ../toy", "use letters"),
         ("name: toy", "nam: toy", "unknown key; did you mean 'name'"),
         ("  root: data", "  root: data\n  mask_values: {0: 0}\n  mask_threshold: 1", "keep one"),
@@ -192,3 +193,76 @@ def test_absent_data_names_the_folder(root: Path) -> None:
         data_root(Workspace(root, "toy"), competition)
     (root / "data").mkdir()
     assert data_root(Workspace(root, "toy"), competition) == root / "data"
+
+
+def test_a_mistake_of_an_override_names_the_override(tmp_path: Path) -> None:
+    path, said = tmp_path / "x.yaml", ("train.epoch=3", "train.batch_size=two", "train.size=[0, 4]")
+    found = problems(path, "optim: {lr: fast}\n", said)
+    assert found[0].startswith(f"{path}: optim.lr: ")
+    assert sorted(line.partition(": ")[0] for line in found[1:]) == sorted(f"-o {o}" for o in said)
+    assert "-o train.epoch=3: train.epoch: unknown key; did you mean 'epochs'?" in found
+
+
+def test_a_file_keeps_its_mistakes_beside_an_override_of_the_same_section(root: Path) -> None:
+    path = root / "configs" / "competition.yaml"
+    said = ("task=multiclass", "data.mask_threshold=3")
+    with pytest.raises(ConfigError) as caught:
+        load_competition(root, None, said)
+    assert caught.value.problems == [
+        f"{path} with -o task=multiclass -o data.mask_threshold=3: classes: task multiclass needs at least 2"
+    ]
+    path.write_text(COMPETITION.replace("[roof]", "[roof, road]"))
+    with pytest.raises(ConfigError) as caught:
+        load_competition(root, None, said[1:])
+    assert caught.value.problems[0].startswith(f"{path}: classes: task binary names one class")
+
+
+def test_a_mistake_of_a_parent_names_the_parent(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("train: {epoch: 3}\noptim: {lr: fast}\n")
+    found = problems(tmp_path / "leaf.yaml", "extends: base.yaml\noptim: {lr: -1}\n")
+    assert sorted(line.partition(": ")[0] for line in found) == [
+        str(tmp_path / "base.yaml"),
+        str(tmp_path / "leaf.yaml"),
+    ]
+
+
+def test_malformed_overrides_come_with_the_rest(tmp_path: Path) -> None:
+    found = problems(tmp_path / "x.yaml", "train: {epoch: 3}\n", ("epochs", "y=[1"))
+    assert len(found) == 3 and found[0].startswith("-o epochs: expected key=value")
+
+
+def partly(path: Path, text: str, overrides: tuple[str, ...] = ()) -> PartlyWrongError:
+    path.write_text(text)
+    with pytest.raises(PartlyWrongError) as caught:
+        load_model(path, overrides)
+    return caught.value
+
+
+def test_what_is_left_of_a_config_with_mistakes(tmp_path: Path) -> None:
+    wrong = partly(
+        tmp_path / "x.yaml",
+        "train: {epoch: 3, batch_size: two, seed: 7}\noptim: {name: SGD, lr: -1}\nloss: {bce: -1}\n",
+    )
+    assert isinstance(wrong.part, ModelConfig)
+    assert wrong.part.train.seed == 7 and wrong.part.optim.name == "SGD"
+    assert set(wrong.unsure) >= {
+        ("train", "epochs"),
+        ("train", "batch_size"),
+        ("optim", "lr"),
+        ("loss", "bce"),
+    }
+    leans = {"schedule": ("train.epochs", "optim.lr")}
+    assert wrong.can_judge("optim.name: unknown", leans)
+    assert not wrong.can_judge("optim.lr: too small", leans)
+    assert not wrong.can_judge("optim: refuses its arguments", leans)
+    assert not wrong.can_judge("schedule.warmup_epochs: longer than train.epochs", leans)
+
+
+def test_nothing_is_left_without_what_has_no_default(root: Path) -> None:
+    (root / "configs" / "competition.yaml").write_text(COMPETITION.replace("binary", "binar"))
+    with pytest.raises(PartlyWrongError) as caught:
+        load_competition(root)
+    assert caught.value.part is None
+    with pytest.raises(PartlyWrongError) as caught:
+        load_competition(root, "landfill", ("folds.seed=x",))
+    assert isinstance(caught.value.part, Competition) and caught.value.part.name == "landfill"

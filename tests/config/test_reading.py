@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.config.reading import apply_overrides, merge, parse_yaml, read_mapping
+from comp.config.reading import (
+    Layers,
+    apply_overrides,
+    key_of,
+    merge,
+    override_of,
+    parse_yaml,
+    read_layers,
+    read_mapping,
+)
 from comp.errors import ConfigError
 
 TREES = st.dictionaries(
@@ -137,3 +146,66 @@ def test_malformed_overrides_are_reported_together() -> None:
     assert len(caught.value.problems) == len(wrong)
     for override, problem in zip(wrong, caught.value.problems, strict=True):
         assert problem.startswith(f"-o {override}")
+
+
+def test_every_value_has_a_source(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("optim: {name: Adam, lr: 1}\naugment: [A, {B: }]\n")
+    (tmp_path / "leaf.yaml").write_text("extends: base.yaml\noptim: {lr: 2}\nloss: {dice: 1}\n")
+    leaf, base = str(tmp_path / "leaf.yaml"), str(tmp_path / "base.yaml")
+    said = ("loss.bce=1", "train.epochs=3", "train.epochs=4", "augment.1.B.p=0", "y")
+    layers = read_layers(tmp_path / "leaf.yaml", said)
+    assert layers.problems == ("-o y: expected key=value, such as train.epochs=3",)
+    assert layers.values["train"] == {"epochs": 4} and layers.values["optim"]["lr"] == 2
+    assert layers.file_values["loss"] == {"dice": 1}
+    for loc, source in (
+        (("optim", "lr"), leaf),
+        (("optim", "name"), base),
+        (("optim", "nothing"), leaf),
+        (("augment", 0, "A"), base),
+        (("augment", 1, "B", "p"), "-o augment.1.B.p=0"),
+        (("loss", "dice", "weight"), leaf),
+        (("loss", "bce", "weight"), "-o loss.bce=1"),
+        (("train", "epochs"), "-o train.epochs=4"),
+        (("loss",), f"{leaf} with -o loss.bce=1"),
+        (("nowhere",), leaf),
+    ):
+        assert layers.source_of(loc) == source
+    assert layers.blame("augment[0] A: wrong") == f"{base}: augment[0] A: wrong"
+
+
+def test_keys_and_the_overrides_that_set_them() -> None:
+    assert key_of("loss.dize: unknown: really") == ("loss", "dize")
+    assert key_of("augment[2] Flip: no") == ("augment", "2")
+    assert override_of(("train", "size", "0"), ("train.size=[1, 2]", "x=1")) == "train.size=[1, 2]"
+    assert override_of(("train",), ("train.size=[1, 2]",)) is None
+
+
+@given(TREES, TREES, st.lists(st.sampled_from(["a=1", "b.c=2", "d.a=3", "c.b=x"]), max_size=4))
+def test_the_source_of_a_value_holds_it(base: dict, change: dict, overrides: list) -> None:
+    files = (("base", base), ("leaf", change))
+    values, told = merge(base, change), tuple(overrides)
+    for override in told:
+        try:
+            values = apply_overrides(values, (override,))
+        except ConfigError:
+            return
+    layers = Layers(files, told, values)
+    for key, value in values.items():
+        for loc, last in [((key,), value), *(((key, k), v) for k, v in _items(value))]:
+            if not isinstance(last, dict):
+                source = layers.source_of(loc)
+                assert source.startswith("-o ") or source in ("base", "leaf")
+                if source in ("base", "leaf"):
+                    assert _at(dict(files)[source], loc) == last
+
+
+def _items(value: object) -> list:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _at(node: object, loc: tuple) -> object:
+    for part in loc:
+        if not isinstance(node, dict):
+            return node
+        node = node.get(part)
+    return node

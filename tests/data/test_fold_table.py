@@ -118,3 +118,84 @@ def test_unsorted_ids_are_refused(tmp_path: Path) -> None:
     write_folds(workspace, replace(TABLE, ids=(IDS[1], IDS[0], *IDS[2:])))
     with pytest.raises(FoldsError, match="ids are not sorted"):
         read_folds(workspace, IDS)
+
+
+REPEATED = replace(
+    TABLE, fold=(0, 1, 0, 1, 1, 0), n_splits=2, repeats=((2, 3, 3, 2, 3, 2), (5, 4, 4, 5, 4, 5))
+)
+IN_TIME = replace(TABLE, fold=(-1, 0, 0, 1, 1, 1), left_out=((), (), (), (0,), (0,), (0, 1)))
+
+
+@pytest.mark.parametrize(
+    "table", [REPEATED, IN_TIME, replace(REPEATED, left_out=((1, 4), *((),) * 5))]
+)
+def test_repeats_and_what_is_left_out_are_written_and_read(
+    tmp_path: Path, table: FoldTable
+) -> None:
+    workspace = Workspace(tmp_path, "toy")
+    write_folds(workspace, table)
+    back = read_folds(workspace, IDS)
+    assert back == table and back.notes == table.notes and back.hash == table.hash != TABLE.hash
+
+
+def test_folds_of_repeats_are_numbered_on(tmp_path: Path) -> None:
+    assert (REPEATED.n_repeats, REPEATED.n_folds) == (3, 6)
+    assert REPEATED.validation(2) == [0, 3, 5] and REPEATED.training(2) == [1, 2, 4]
+    assert REPEATED.validation(5) == [0, 3, 5] and REPEATED.training(5) == [1, 2, 4]
+    assert REPEATED.validation(-2) == []
+    write_folds(Workspace(tmp_path, "toy"), REPEATED)
+    rows = (tmp_path / "folds" / "toy.csv").read_text().splitlines()
+    assert rows[:2] == ["image_id,fold,group,stratum,repeats", "a,0,,s,2 5"]
+    card = json.loads((tmp_path / "folds" / "toy.json").read_text())
+    assert card["n_repeats"] == 3 and card["n_splits"] == 2
+
+
+def test_who_is_left_out_of_training() -> None:
+    assert IN_TIME.training(0) == [0] and IN_TIME.validation(0) == [1, 2]
+    assert IN_TIME.training(1) == [0, 1, 2]
+
+
+def test_the_hash_is_also_of_repeats_and_of_what_is_left_out() -> None:
+    tables = [
+        REPEATED,
+        replace(REPEATED, repeats=REPEATED.repeats[:1]),
+        replace(REPEATED, repeats=()),
+        IN_TIME,
+        replace(IN_TIME, left_out=()),
+    ]
+    assert len({table.hash for table in tables}) == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("a,0,,s,2 5", "a,0,,s,2", "n_repeats 3, but the rows have 2, 3|missing or wrong: n_repeats 3"),
+        ("a,0,,s,2 5", "a,0,,s,2 x", "row 2: expected id, whole fold, group, stratum, repeats, got"),
+        ("a,0,,s,2 5", "a,0,,s,3 5", r"its ids and folds hash to \w+"),
+        ("a,0,,s,2 5", "a,0,,s,1 5", r"fold 1; expected -2, -1 or 2\.\.3"),
+        ("a,0,,s,2 5", "a,0,,s,-1 5", "repeat 2 holds other images out"),
+        ("stratum,repeats", "stratum,again", "expected the columns image_id,fold,group,stratum, got image_id"),
+        ("b,1,,s", "b,1,g,s", r"1 groups lie in more than one fold, which leaks: g \(folds 2, 3\)"),
+    ],
+)  # fmt: skip
+def test_repeats_changed_by_hand_are_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    workspace = Workspace(tmp_path, "toy")
+    write_folds(workspace, REPEATED)
+    text = workspace.folds_csv.read_text()
+    assert old in text
+    workspace.folds_csv.write_text(text.replace(old, new, 1))
+    with pytest.raises(FoldsError, match=message):
+        read_folds(workspace, IDS)
+
+
+def test_left_out_of_a_fold_that_is_not_there_is_refused() -> None:
+    with pytest.raises(FoldsError, match=r"here: left out of fold 7; expected 0\.\.1"):
+        check_table(replace(IN_TIME, left_out=((7,), *IN_TIME.left_out[1:])), "here")
+    with pytest.raises(FoldsError, match="here: fold 0 leaves nothing to train on"):
+        check_table(replace(IN_TIME, left_out=((0,), *IN_TIME.left_out[1:])), "here")
+
+
+def test_notes_make_no_other_table() -> None:
+    assert replace(TABLE, notes=("another",)) == TABLE

@@ -279,11 +279,14 @@ def test_the_table_of_schemes_is_complete() -> None:
     assert sorted(FOLD_SCHEMES) == [
         "group",
         "heldout",
+        "iterative",
         "kfold",
+        "logo",
         "predefined",
         "split",
         "stratified",
         "stratified_group",
+        "time",
     ]
     assert all(scheme.__doc__ for scheme in FOLD_SCHEMES.values())
 

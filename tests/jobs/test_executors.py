@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from comp.jobs.executors import EXECUTORS, say_exit
+from comp.files import Workspace
+from comp.jobs.executors import EXECUTORS, describe_failures, say_exit
 from comp.jobs.slots import Slot
 from tests.jobs.toy import ToyJob
 
@@ -27,6 +28,8 @@ def test_every_job_ends_and_failures_are_one_line(name: str, tmp_path: Path) -> 
     ends = EXECUTORS[name](todo, SLOTS, on_event)
     assert [e["type"] for e in ends] == ["done", "failed", "done", "failed", "done"]
     assert ends[1]["error"] == "image 'a' is unreadable" and not ends[1]["bug"]
+    assert ends[1]["error_class"] == "DataError"
+    assert ends[3]["error_class"] == "ZeroDivisionError"
     assert ends[3]["error"] == "ZeroDivisionError: one over nothing" and ends[3]["bug"]
     assert [e["result"]["number"] for e in ends if e["type"] == "done"] == [0, 2, 4]
     for job in todo:
@@ -53,3 +56,27 @@ def test_a_cpu_slot_is_a_warm_process_of_one_thread(tmp_path: Path) -> None:
 def test_exit_codes_are_put_in_words() -> None:
     assert say_exit(-11) == "killed by signal 11 SIGSEGV"
     assert say_exit(3) == "its process ended with exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"), [(["done", "data"], 1), (["disk", "data", "done"], 4), (["done"], None)]
+)
+@pytest.mark.parametrize("name", sorted(EXECUTORS))
+def test_the_failures_of_jobs_are_one_error(
+    name: str, kinds: list[str], code: int | None, tmp_path: Path
+) -> None:
+    todo = jobs(tmp_path, kinds)
+    ends = EXECUTORS[name](todo, SLOTS, lambda job, event: None)
+    error = describe_failures(Workspace(tmp_path, "toy"), todo, ends)
+    if code is None:
+        assert error is None
+        return
+    assert error is not None and error.exit_code == code
+    assert f"toy/{kinds.index('data')}: image 'a' is unreadable (log: job" in str(error)
+    assert str(error).startswith(f"{len(kinds) - 1} of {len(kinds)} jobs failed:\n")
+
+
+def test_one_job_that_failed_is_one_job(tmp_path: Path) -> None:
+    ends = [{"type": "failed", "error": "killed", "error_class": None, "bug": True}]
+    error = describe_failures(Workspace(tmp_path, "toy"), jobs(tmp_path, ["kill"]), ends)
+    assert error is not None and str(error).startswith("1 of 1 job failed:")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comp.errors import DataError
+from comp.errors import DataError, DiskError
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ToyJob:
         emit({"type": "note", "text": f"note {self.number}"})
         if self.end == "data":
             raise DataError("image 'a' is unreadable")
+        if self.end == "disk":
+            raise DiskError("disk full writing x")
         if self.end == "bug":
             raise ZeroDivisionError("one over nothing")
         if self.end == "kill":

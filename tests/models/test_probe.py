@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import comp.models.probe as probe_module
 from comp.config import ModelConfig, check
 from comp.models.compute import Compute
-from comp.models.probe import CLEAR, Timing, candidates, choose, probe, race
+from comp.models.probe import CLEAR, Timing, candidates, choose, decide, probe, race
 
 CPU = torch.device("cpu")
 
@@ -111,3 +113,26 @@ def test_probe_times_real_steps_and_leaves_no_trace(task: str) -> None:
     assert all(t.seconds is not None and t.seconds > 0 for t in found), found
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_was_measured_is_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, said = tmp_path / "probe.json", {"task": "binary", "n_classes": 1, "channels": 3}
+    asked = []
+
+    def measure(config: ModelConfig, ways: list[Compute], **more: object) -> list[Timing]:
+        asked.append(config.train.batch_size)
+        return [Timing(w, 1.0 - 0.1 * n) for n, w in enumerate(ways)]
+
+    monkeypatch.setattr(probe_module, "probe", measure)
+    config = make_config(precision="fp32")
+    chosen, told = decide(config, "cpu", memory, **said)  # type: ignore[arg-type]
+    assert (chosen.precision, chosen.channels_last) == ("fp32", True)
+    assert told == "fp32 channels_last 0.9 s a step (fp32 contiguous 1 s)"
+    again, told = decide(config, "cpu", memory, **said)  # type: ignore[arg-type]
+    assert again == chosen and told.endswith("(measured before)") and asked == [2]
+    decide(make_config(precision="fp32", batch_size=4), "cpu", memory, **said)  # type: ignore[arg-type]
+    assert asked == [2, 4]
+    fixed = make_config(precision="fp32", channels_last=False)
+    assert decide(fixed, "cpu", memory, **said)[1] == "" and asked == [2, 4]  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from comp.config import Model
+from comp.config import Model, ModelConfig, check
 from comp.errors import ConfigError
 from comp.models.build import build_model
 from comp.models.segmenter import Segmenter, n_parameters, pad_to
@@ -163,3 +163,18 @@ def test_batchnorm_is_frozen_from_its_epoch_on() -> None:
     assert all(m.weight.requires_grad for m in norms)
     segmenter.eval()
     torch.testing.assert_close(segmenter(x), trained)
+
+
+def test_stats_of_the_training_images_travel_with_the_weights() -> None:
+    values = {"arch": "PlainUnet", "encoder_name": None, "filters": 4, "normalize": "dataset"}
+    model = check(ModelConfig, {"model": values}, "test").model
+    trained, fresh = (build_model(model, task="binary", n_classes=1, channels=2) for _ in range(2))
+    trained.set_pixel_stats((0.25, 0.5), (0.5, 2.0))
+    x = torch.rand(1, 2, 4, 4)
+    assert torch.allclose(trained.normalize(x)[:, 0], (x[:, 0] - 0.25) / 0.5)
+    assert torch.equal(fresh.normalize(x), x)
+    fresh.load_state_dict(trained.state_dict())
+    assert torch.equal(fresh.normalize(x), trained.normalize(x))
+    plain = check(ModelConfig, {"model": values | {"normalize": "unit"}}, "test").model
+    kept = build_model(plain, task="binary", n_classes=1, channels=2).state_dict()
+    assert "mean" not in kept and "std" not in kept

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from comp.plots.cv_report import mean_by_weights, render_cv, render_cv_lines, render_demo
+from comp.plots.cv_report import (
+    mean_by_weights,
+    mean_heldout,
+    render_cv,
+    render_cv_lines,
+    render_demo,
+)
 
 
 def fold(number: int, score: float | None, **more: Any) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def test_classes_views_and_held_out_images_where_there_are_any() -> None:
 
 def test_an_incomplete_run_says_so() -> None:
     some = render_cv(report(folds=[fold(0, 0.7)], complete=False, std=None))
-    assert "**Incomplete**: 1 of 2 folds are done; run `comp cv` again." in some
+    assert "**Incomplete**: 1 of 2 folds done, missing: 1; run `comp cv` again." in some
     assert "mean 0.7500 over 1 of 2 folds" in some
     nothing = report(
         folds=[],
@@ -116,7 +122,8 @@ def test_an_incomplete_run_says_so() -> None:
     assert "mean - over 0 of 2 folds" in render_cv(nothing) and "## Folds" not in render_cv(nothing)
     assert (
         render_cv_lines(nothing)
-        == "unet_small: iou_image_mean mean - over 0 of 2 folds, pooled OOF -"
+        == "unet_small: iou_image_mean mean - over 0 of 2 folds, pooled OOF -\n"
+        "incomplete, missing folds: 0, 1; `comp cv` without --folds does the rest"
     )
 
 
@@ -197,3 +204,19 @@ def test_what_was_not_scored_is_a_dash() -> None:
     baseline = {"rule": "none", "train": 0.2}
     table = render_demo([report()], recipe, score, baseline)
     assert "submission (single)" in table and "nan" not in table.lower()
+
+
+def test_one_fold_is_one_fold_and_missing_ones_are_named() -> None:
+    one = render_cv_lines(report(folds=[fold(0, 0.7)], n_folds=1, std=None))
+    assert "over 1 of 1 fold, pooled" in one and "missing" not in one
+    some = render_cv_lines(report(folds=[fold(1, 0.7)], n_folds=4, complete=False))
+    assert "incomplete, missing folds: 0, 2, 3; `comp cv` without --folds does the rest" in some
+
+
+def test_the_held_out_score_of_a_run_is_the_mean_over_its_folds() -> None:
+    scores = [{"none": {"m": 0.5}, "d4": {"m": 0.9}}, {"none": {"m": 0.7}}]
+    folds = [fold(k, 0.7, heldout=scores[k]) for k in (0, 1)]
+    assert mean_heldout(report(folds=folds), "m") == 0.6
+    assert mean_heldout(report(folds=folds), "other") is None
+    assert mean_heldout(report(folds=[folds[0], fold(1, 0.7)]), "m") is None
+    assert mean_heldout({}, "m") is None

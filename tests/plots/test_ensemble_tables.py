@@ -6,6 +6,7 @@ from typing import Any
 
 from comp.plots.ensemble_tables import (
     cuts,
+    render_empty,
     render_ensemble,
     render_ensemble_lines,
     render_leaderboard,
@@ -94,3 +95,38 @@ def test_an_empty_leaderboard_names_the_commands() -> None:
     board |= {"competition": "toy", "metric": "m", "greater_is_better": False}
     text = render_leaderboard(board)
     assert "toy: m, lower is better" in text and text.count("none yet") == 3
+
+
+def test_an_ensemble_is_headed_by_its_cross_fitted_number() -> None:
+    row = {"name": "e", "cross_fitted": 0.7, "used": 0.71, "chosen": "uniform", "as_fitted": 0.8}
+    row |= {"uniform": 0.71, "best_single": 0.6, "members": ["a", "b"], "heldout": None}
+    board: dict[str, Any] = {key: [] for key in ("runs", "submissions", "problems")}
+    board |= {"competition": "toy", "metric": "m", "greater_is_better": True, "ensembles": [row]}
+    lines = render_leaderboard(board).splitlines()
+    head, _, told = lines[
+        (start := lines.index(next(x for x in lines if "cross-fitted  " in x))) :
+    ][:3]
+    assert start and head.split()[:2] == ["ensemble", "cross-fitted"] and "held out" not in head
+    assert told.split()[:5] == ["e", "0.7000", "uniform", "blend", "0.7100"]
+    row["heldout"] = 0.55
+    assert "held out" in render_leaderboard(board) and "0.5500" in render_leaderboard(board)
+
+
+def test_shares_of_empty_masks() -> None:
+    shares = {"test": {"empty": 1, "of": 8}, "oof": {"empty": 5, "of": 10}, "truth": None}
+    text = render_empty(shares, [])
+    assert text == (
+        "  empty masks: of this submission 12.5 % (1 of 8), out of fold 50.0 % (5 of 10), "
+        "of the training truth not known"
+    )
+    warned = render_empty(shares, ["oof", "truth"]).splitlines()[1]
+    assert warned.startswith(
+        "warning: the share of empty masks is far from that out of fold and of"
+    )
+    assert "more than 10 points and three standard errors" in warned
+
+
+def test_one_image_is_one_image() -> None:
+    one = recipe() | {"n_images": 1}
+    assert render_ensemble_lines(one).startswith("ensemble e, 1 image\n")
+    assert "task binary, 1 image, folds 0, 1. Made" in render_ensemble(one, [], [])

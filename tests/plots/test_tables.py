@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.plots.tables import cell, duration, markdown_table, text_table, width
+from comp.plots.tables import cell, count_of, duration, markdown_table, text_table, width
 
 WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=9)
 CELLS = st.one_of(WORDS, st.integers(-(10**7), 10**7), st.floats(allow_infinity=False), st.none())
@@ -105,3 +105,9 @@ def test_a_wrong_align_is_refused() -> None:
         ValueError, match="align 'lc': expected one of l and r for each of 2 columns"
     ):
         markdown_table(["a", "b"], [], "lc")
+
+
+def test_one_is_not_many() -> None:
+    assert [count_of(n, "fold") for n in (0, 1, 2)] == ["0 folds", "1 fold", "2 folds"]
+    assert count_of(1, "class", "classes") == "1 class"
+    assert count_of(3, "class", "classes") == "3 classes"

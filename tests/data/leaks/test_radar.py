@@ -1,0 +1,97 @@
+"""The radar: all witnesses together, one group an image; and what it says of real sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comp.data.images import read_image
+from comp.data.leaks.prints import make_print
+from comp.data.leaks.radar import Leaks, look_for_leaks
+from tests.data.leaks.test_seams import mosaic
+
+
+def radar(images: list[np.ndarray], ids: list[str], n_train: int, **columns: list[str]) -> Leaks:
+    prints = [make_print(image) for image in images]
+    return look_for_leaks(ids, n_train, prints, [Path(f"{i}.png") for i in ids], columns, 3)
+
+
+def test_seams_and_copies_make_groups(picture: Callable[..., np.ndarray]) -> None:
+    crops = mosaic(picture, 4)
+    crops.append(crops[7][:, ::-1])  # a mirrored copy of a crop of the second picture
+    crops.append(picture(50, 64, 64))
+    ids = [f"{k:02d}{'abcdefghijklmnopqrstuvwxyz'[k]}" for k in range(26)]
+    found = radar(crops, ids, 26)
+    assert [found.group.count(f"with {ids[k]}") for k in (0, 6, 12, 18)] == [6, 7, 6, 6]
+    assert found.group[25] == ""
+    assert found.summary == (
+        "25 of 26 training images in 4 groups, the largest of 7; 1 stand alone"
+    )
+    told = "\n".join(found.told)
+    assert "near duplicates: 2 of 26 training images, 1 set, the largest of 2 images" in told
+    assert "crops of one picture: 24 of 26 training images are linked; 4 pictures" in told
+
+
+def test_a_test_crop_binds_its_neighbours(picture: Callable[..., np.ndarray]) -> None:
+    image = picture(0, 64, 192)
+    others = [picture(k, 64, 64) for k in range(1, 8)]
+    images = [image[:, :64], image[:, 128:], *others, image[:, 64:128]]
+    found = radar(images, [*"abcdefghi", "t"], 9)
+    assert found.group[:3] == ("with a", "with a", "")
+    assert found.across(found.links) == 2
+    assert "2 training images belong to one picture with a test image" in found.told
+
+
+def test_an_unreadable_image_is_passed_over(picture: Callable[..., np.ndarray]) -> None:
+    crops = mosaic(picture, 2)
+    prints = [None, *(make_print(crop) for crop in crops)]
+    ids = list("abcdefghijklm")
+    found = look_for_leaks(ids, 13, prints, [Path(i) for i in ids], {}, 3)
+    assert found.group[0] == "" and found.group.count("with b") == 6
+    assert found.guesses == ()
+
+
+def test_only_one_way_to_group_is_used_beside_the_pixels(
+    picture: Callable[..., np.ndarray],
+) -> None:
+    scenes = [picture(k, 64, 64) // 2 + 20 * k for k in range(6)]
+    images = [np.roll(s, 7 * k, axis=1) for s in scenes for k in range(6)]
+    ids = [f"s{k // 6}_{k % 6}" for k in range(36)]
+    found = radar(images, ids, 36, Scene=[f"x{k // 6}" for k in range(36)])
+    used = [guess.witness for guess in found.guesses if guess.used]
+    assert used == ["meta"] and len(set(found.group)) == 6
+    names = next(guess for guess in found.guesses if guess.witness == "names")
+    assert names.why == "the meta groups them already"
+
+
+def test_no_images() -> None:
+    found = look_for_leaks([], 0, [], [], {}, 5)
+    assert found.group == () and found.summary == "no groups among 0 training images"
+
+
+def real(folder: Path, pattern: str) -> tuple[list[str], list[np.ndarray], int]:
+    train = sorted((folder / "images").glob(pattern))
+    test = sorted((folder / "test/images").glob(pattern))
+    images = [read_image(path, 3) for path in (*train, *test)]
+    return [path.stem for path in (*train, *test)], images, len(train)
+
+
+@pytest.mark.realdata
+def test_nuclei_are_crops_of_few_pictures(real_data: Path) -> None:
+    ids, images, n_train = real(real_data / "nuclei", "*.png")
+    found = radar(images, ids, n_train)
+    n, sets, largest = found.linked([(s.i, s.j) for s in found.seams.links])
+    assert found.seams.n_null == 0 and 340 < n < 400 and 110 < sets < 140 and largest < 20
+
+
+@pytest.mark.realdata
+def test_dubai_seams_join_tiles_of_one_picture_only(real_data: Path) -> None:
+    ids, images, n_train = real(real_data / "dubai", "*.jpg")
+    found = radar(images, ids, n_train)
+    assert found.seams.n_null == 0 and found.seams.n_found > 1200
+    source = [i.rpartition("_y")[0] for i in ids]
+    assert all(source[s.i] == source[s.j] for s in found.seams.links)
+    assert len(set(found.group)) == 60  # by name alone: every source picture is a group
