@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -25,13 +26,14 @@ from comp.data.headers import JPEG_SIGNATURE, PNG_SIGNATURE, Header, jpeg_header
 from comp.data.tif import SIGNATURES, check_claim, read_tif, tif_size
 from comp.errors import DataError
 
-EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp")
+EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp", "gif")
 # Opened by class, not by Image.open: that has a limit of its own, which no config can raise.
 _PILLOW: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (PNG_SIGNATURE, PngImageFile),
     (JPEG_SIGNATURE, JpegImageFile),
     (b"RIFF", WebPImageFile),
     (b"BM", BmpImageFile),
+    (b"GIF8", GifImageFile),
 )
 
 

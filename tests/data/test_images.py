@@ -302,3 +302,20 @@ def test_one_file_a_band(tmp_path: Path) -> None:
         read_image(BandPath.of([paths[0], small]), 2)
     with pytest.raises(DataError, match=r"rgb\.png: 3 bands; expected one"):
         read_image(BandPath.of([paths[0], save(tmp_path / "rgb.png", RGB)]), 4)
+
+
+def test_a_gif_mask_keeps_its_indices_and_a_moving_one_is_refused(tmp_path: Path) -> None:
+    """Masks of the Carvana competition are GIFs of 0 and 1."""
+    mask = np.zeros((6, 9), np.uint8)
+    mask[2:4, 3:8] = 1
+    picture = Image.fromarray(mask, "P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / "a.gif")
+    stored = decode(tmp_path / "a.gif", indices=True)
+    np.testing.assert_array_equal(stored.pixels[..., 0], mask)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.gif", 3)[..., 0], mask * 255)
+    other = Image.fromarray(1 - mask, "P")
+    other.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / "b.gif", save_all=True, append_images=[other])
+    with pytest.raises(DataError, match=r"b\.gif: 2 frames"):
+        read_image(tmp_path / "b.gif", 3)
