@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from comp import __version__
-from comp.errors import CompError
+from comp.errors import CompError, ConfigError
 from comp.files import Workspace, find_root
 from comp.registry import use_code_of
 
 if TYPE_CHECKING:
     from comp.config import Competition
+    from comp.config.loading import PartlyWrongError
 
 app = typer.Typer(
     name="comp",
@@ -71,6 +73,7 @@ def place(
     competition: str | None,
     overrides: list[str] | None = None,
     draw: bool = False,
+    also: Callable[[Path, PartlyWrongError, list[str]], list[str]] | None = None,
 ) -> tuple[Workspace, Competition, list[str]]:
     """The workspace and its competition.
 
@@ -79,12 +82,21 @@ def place(
 
     Args:
         draw: draw the demo's data when they are not there yet.
+        also: further mistakes to tell with those of the competition.
     """
     from comp.config import load_competition
+    from comp.config.loading import PartlyWrongError
 
     found = find_root(root)
     of_competition, of_model = split_overrides(overrides or [])
-    loaded = load_competition(found, competition, of_competition)
+    try:
+        loaded = load_competition(found, competition, of_competition)
+    except PartlyWrongError as error:
+        from comp.jobs.configs import look_up_competition
+
+        use_code_of(found)
+        more = [*look_up_competition(error), *(also(found, error, of_model) if also else [])]
+        raise ConfigError([*error.problems, *more]) from error
     if draw and loaded.name == "demo" and not (found / loaded.data.root).exists():
         from comp.demo.drawing import ensure_demo
 
@@ -103,11 +115,22 @@ def split_overrides(overrides: list[str]) -> tuple[list[str], list[str]]:
     return first, [o for o in overrides if o not in first]
 
 
+def fold_numbers(text: str | None) -> list[int] | None:
+    """``0,2`` as numbers."""
+    from comp.errors import UsageError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise UsageError(f"--folds {text!r}: expected fold numbers such as 0,2")
+    return [int(part) for part in parts]
+
+
 def only_competition(rest: list[str]) -> None:
     """Refuse overrides that no competition key takes."""
     if rest:
         from comp.config import Competition
-        from comp.errors import ConfigError
         from comp.registry import unknown
 
         raise ConfigError(
@@ -145,11 +168,34 @@ def init(
             "--name", help="the competition's name; default: the folder's", show_default=False
         ),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout", help="read the folder as this layout, if several fit", show_default=False
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", help="the folder of images, below the data", show_default=False),
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option("--masks", help="the folder of masks, below the data", show_default=False),
+    ] = None,
+    absent: Annotated[
+        str | None,
+        typer.Option(
+            "--absent",
+            help="an image of which the table or JSON says nothing: empty or leave_out",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Look at a folder of data, say what was understood, and write the competition file."""
     from comp.commands.init import run
+    from comp.data.layouts import Asked
 
-    run(directory, data, name)
+    run(directory, data, name, Asked(layout, images, masks), absent)
 
 
 @app.command()
@@ -170,13 +216,21 @@ def folds(
     competition: CompetitionName = None,
     override: Override = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing folds file")] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            "--groups",
+            help="instead of folds.group: auto (what the leak radar finds), or a column of data.meta",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Divide the training images, and print the balance table."""
     from comp.commands.folds import run
 
     workspace, loaded, rest = place(root, competition, override, draw=True)
     only_competition(rest)
-    run(workspace, loaded, force)
+    run(workspace, loaded, force, groups)
 
 
 @app.command()
@@ -201,12 +255,47 @@ def cv(
         ),
     ] = None,
     executor: Annotated[str, typer.Option("--executor", help="local or serial")] = "local",
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            "--folds", "--fold", help="train only these, e.g. 0,2; default: all", show_default=False
+        ),
+    ] = None,
+    pseudo: Annotated[
+        str | None,
+        typer.Option(
+            "--pseudo",
+            metavar="RUN",
+            help="also train on test images with the labels that this run or ensemble gives them",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train every fold of every config; skip what is done, go on with what is not."""
     from comp.commands.cv import run
+    from comp.jobs.configs import find_mistakes
 
-    workspace, loaded, rest = place(root, competition, override, draw=True)
-    run(workspace, loaded, config, rest, name=name, device=device, n_slots=slots, executor=executor)
+    only = fold_numbers(folds)
+    workspace, loaded, rest = place(
+        root,
+        competition,
+        override,
+        draw=True,
+        also=lambda found, wrong, rest: find_mistakes(found, wrong, config, rest, name),
+    )
+    run(
+        workspace,
+        loaded,
+        config,
+        rest,
+        name=name,
+        device=device,
+        n_slots=slots,
+        executor=executor,
+        only=only,
+        competition_overrides=split_overrides(override or [])[0],
+        pseudo=pseudo,
+    )
 
 
 @app.command()
@@ -314,6 +403,62 @@ def leaderboard(
 
     workspace, loaded, _ = place(root, competition)
     run(workspace, loaded, json_file)
+
+
+@app.command()
+def doctor(
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]", help="with --models: words that names hold"),
+    ] = None,
+    models: Annotated[
+        bool,
+        typer.Option("--models", help="list architectures and encoders, and what works together"),
+    ] = False,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config", "-c", help="model YAML; default: all in configs/", show_default=False
+        ),
+    ] = None,
+    root: Root = None,
+    competition: CompetitionName = None,
+    override: Override = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
+    ] = "auto",
+    limit: Annotated[
+        float, typer.Option("--limit", min=0, help="seconds a config, or of --models")
+    ] = 120.0,
+) -> None:
+    """Check environment and data, and send one batch through each config; or list the models."""
+    from comp.commands.doctor import all_configs, run, run_models
+    from comp.errors import UsageError
+    from comp.jobs.configs import find_mistakes
+
+    if models:
+        run_models(text or [], limit)
+        return
+    if text:
+        raise UsageError(f"doctor {' '.join(text)}: a text goes with --models; a config with --config")
+    workspace, loaded, wrong = None, None, None
+    rest: list[str] = []
+    try:
+        workspace, loaded, rest = place(
+            root,
+            competition,
+            override,
+            draw=True,
+            also=lambda found, error, of_model: find_mistakes(
+                found, error, config or all_configs(found), of_model, None
+            ),
+        )
+    except ConfigError as error:
+        wrong = error
+    except UsageError:
+        if root is not None or competition is not None or override or config:
+            raise
+    run(workspace, loaded, wrong, config or [], rest, device, limit)
 
 
 @app.command()

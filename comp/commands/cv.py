@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from comp.config import Competition, ModelConfig, data_root, resolved
+from comp.config import Competition, ModelConfig, config_hash, data_root, resolved
 from comp.data.cache import Cache, Recipe, open_cache
 from comp.data.competition_check import check_competition
 from comp.data.fold_table import FoldTable
 from comp.data.intake import Records, find_records
+from comp.data.pseudo import check_pseudo, find_source, with_pseudo
 from comp.data.split import ensure_folds
-from comp.errors import ConfigError, JobsFailedError, RunMismatchError
-from comp.files import Workspace, lock, read_json
-from comp.jobs.executors import EXECUTORS
-from comp.jobs.plan import PlannedRun, load_configs, plan_jobs, prepare_run, shared_identity
+from comp.errors import DiskError, RunMismatchError, UsageError, some
+from comp.files import Workspace, digest, lock, read_json
+from comp.jobs.configs import blame_overrides, load_configs, look_up_names
+from comp.jobs.executors import EXECUTORS, describe_failures
+from comp.jobs.plan import PlannedRun, plan_jobs, prepare_run, shared_identity
 from comp.jobs.slots import Slot, cpu_count, make_slots
 from comp.jobs.watch import Watch
 from comp.plots.cv_report import render_cv_lines
+from comp.plots.tables import count_of
 from comp.registry import lookup
 from comp.reports import write_cv_report
 from comp.train.job import FoldJob
+
+TRAINED = (
+    "result.json",
+    "weights.*",
+    "checkpoint.*.pt",
+)  # of a fold that goes on from its own weights
 
 
 def run(
@@ -38,89 +46,105 @@ def run(
     device: str = "auto",
     n_slots: int | None = None,
     executor: str = "local",
+    only: Sequence[int] | None = None,
+    competition_overrides: Sequence[str] = (),
+    pseudo: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Cross-validate the configs and return each run's cv.json value by run name.
 
+    Args:
+        only: the folds to train now; default: all.
+        competition_overrides: those that `competition` was made with, to name them in its mistakes.
+        pseudo: a run or ensemble whose labels of the test images are trained on too.
+
     Raises:
         JobsFailedError: naming the jobs that failed; the others are finished and reported.
+        DiskError: the same, when the disk was what failed a job.
     """
     execute = lookup(EXECUTORS, executor, "executor")
-    loaded = load_configs(workspace.root, configs, overrides, name)
-    check_names(loaded, competition, workspace)
+    loaded = load_configs(
+        workspace.root,
+        configs,
+        overrides,
+        name,
+        lambda config: (
+            look_up_names(config, competition, workspace.root, weights_wanted(workspace, config))
+            + check_pseudo(config, pseudo is not None)
+        ),
+        blame_overrides(check_competition(competition), competition.name, competition_overrides),
+    )
     records = find_records(competition, data_root(workspace, competition))
     truth = open_caches(workspace, competition, records, loaded)
     table = ensure_folds(workspace, competition, records, truth)
-    folds = sorted({int(f) for f in table.fold if f >= 0})
-    slots, computes = decide_where(workspace, loaded, device, n_slots)
+    folds = list(range(table.n_folds))
+    wanted = choose_folds(folds, only, workspace)
     shared = shared_identity(competition, table.hash, truth.content_hash)
-    runs = [PlannedRun(n, config, computes[n], shared) for n, config in loaded.items()]
+    source = None
+    if pseudo is not None:
+        loaded = {n: with_pseudo(config) for n, config in loaded.items()}
+        test_ids = [record.image_id for record in records.test]
+        source = find_source(workspace, competition, pseudo, table, shared, test_ids, list(loaded))
+    slots, computes = decide_where(workspace, competition, loaded, device, n_slots)
+    runs = [PlannedRun(n, config, computes[n], shared, source) for n, config in loaded.items()]
     for planned in runs:
         if not is_complete(workspace, planned.name):
-            check_model_builds(planned, competition, workspace)
+            check_model_builds(planned, competition, workspace, wanted)
     with contextlib.ExitStack() as locks:
         for planned in runs:
             locks.enter_context(lock(workspace.run(planned.name) / ".lock", wait_seconds=5))
             prepare_run(workspace, planned)
             draw_samples(workspace, planned, competition, truth, records, table)
-        todo, done = plan_jobs(
+        planned_jobs = plan_jobs(
             workspace, competition, runs, folds, [r.image_id for r in records.test]
         )
+        todo, done = ([job for job in jobs if job.fold in wanted] for jobs in planned_jobs)
         check_device(todo, slots)
         if done:
-            print(f"{len(done)} of {len(done) + len(todo)} folds are done and skipped")
+            of = count_of(len(done) + len(todo), "fold")
+            print(f"{len(done)} of {of} {'is' if len(done) == 1 else 'are'} done and skipped")
         started = time.monotonic()
         watch = Watch(competition.metric_name, len(todo))
         with watch.running():
             ends = execute(todo, slots, watch) if todo else []
         if todo:
-            print(f"{len(todo)} folds in {time.monotonic() - started:.0f} s on {len(slots)} slots")
-        reports = {
-            planned.name: write_cv_report(
-                workspace, competition, planned.name, folds, usual_metrics(competition), truth
+            seconds = time.monotonic() - started
+            print(
+                f"{count_of(len(todo), 'fold')} in {seconds:.0f} s on {count_of(len(slots), 'slot')}"
             )
-            for planned in runs
-        }
+        failure = describe_failures(workspace, todo, ends)
+        try:
+            reports = {
+                planned.name: write_cv_report(
+                    workspace, competition, planned.name, folds, usual_metrics(competition), truth
+                )
+                for planned in runs
+            }
+        except DiskError as error:  # it must not hide which jobs failed
+            raise DiskError(f"{failure}\n{error}" if failure else str(error)) from error
     for report in reports.values():
         print("\n" + render_cv_lines(report))
         print(f"report: {workspace.relative(workspace.run(report['run']) / 'cv.md')}")
-    failed = [
-        (job, end["error"]) for job, end in zip(todo, ends, strict=True) if end["type"] == "failed"
-    ]
-    if failed:
-        lines = [
-            f"{job.label}: {error} (log: {workspace.relative(job.folder / 'log.txt')})"
-            for job, error in failed
-        ]
-        raise JobsFailedError(f"{len(failed)} of {len(todo)} jobs failed:\n  " + "\n  ".join(lines))
+    if failure is not None:
+        raise failure
     return reports
 
 
-def check_names(
-    configs: dict[str, ModelConfig], competition: Competition, workspace: Workspace
-) -> None:
-    """Look every name of every config up in its table; all that is unknown is reported together."""
-    from comp.data.augment import check_augment
-    from comp.data.samples import train_recipe
-    from comp.models.check import check_model
+def choose_folds(
+    folds: Sequence[int], only: Sequence[int] | None, workspace: Workspace
+) -> list[int]:
+    """The folds to train now.
 
-    problems = check_competition(competition)
-    for name, config in configs.items():
-        found = check_model(
-            config,
-            competition.task,
-            competition.n_classes,
-            competition.data.channels,
-            root=workspace.root,
+    Raises:
+        UsageError: a fold that the folds file does not have.
+    """
+    if only is None:
+        return list(folds)
+    if unknown := sorted(set(only) - set(folds)):
+        raise UsageError(
+            f"--folds: no fold {some(unknown)}; {workspace.relative(workspace.folds_csv)} has "
+            f"{', '.join(map(str, folds))}"
         )
-        planes = competition.task == "multilabel" or train_recipe(config.train).soft
-        found += check_augment(
-            config.augment, config.train.size, competition.data.channels, planes=planes
-        )
-        if config.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
-            found.append('train.tensorboard: needs tensorboard: pip install "comp[tb]", or false')
-        problems += [f"{name}: {problem}" for problem in found]
-    if problems:
-        raise ConfigError(problems)
+    return sorted(set(only))
 
 
 def usual_metrics(competition: Competition) -> tuple[str, ...]:
@@ -153,20 +177,25 @@ def open_caches(
         if records.test:
             open_cache(workspace.cache, competition, records.test, replace(recipe, soft=False))
     print(
-        f"data check: {len(records.train)} train and {len(records.test)} test images read "
+        f"data check: {len(records.train)} train and {count_of(len(records.test), 'test image')} read "
         f"({time.monotonic() - started:.1f} s)"
     )
     return truth
 
 
 def decide_where(
-    workspace: Workspace, configs: dict[str, ModelConfig], device: str, n_slots: int | None
+    workspace: Workspace,
+    competition: Competition,
+    configs: dict[str, ModelConfig],
+    device: str,
+    n_slots: int | None,
 ) -> tuple[list[Slot], dict[str, dict[str, Any]]]:
     """The slots, and for each config the one way in which all its folds are computed.
 
-    A run that was begun keeps its way: it is decided once.
+    A run that was begun keeps its way: it is decided once. What the config leaves open is measured.
     """
-    from comp.models.compute import decide_compute, gpu_count
+    from comp.models.compute import gpu_count
+    from comp.models.probe import decide
 
     slots = make_slots(device, gpu_count(), cpu_count(), n_slots)
     device_type = slots[0].device.partition(":")[0]
@@ -175,8 +204,19 @@ def decide_where(
         said = begun(workspace, name)
         if said is not None and said.get("config") == resolved(config):
             computes[name] = said["compute"]
-        else:
-            computes[name] = decide_compute(config, device_type).as_dict()
+            continue
+        compute, told = decide(
+            config,
+            device_type,
+            workspace.cache / "probe.json",
+            task=competition.task,
+            n_classes=competition.n_classes,
+            channels=competition.data.channels,
+            root=workspace.root,
+        )
+        computes[name] = compute.as_dict()
+        if told:
+            print(f"probe: {name}: {told}")
     return slots, computes
 
 
@@ -204,10 +244,31 @@ def is_complete(workspace: Workspace, name: str) -> bool:
     return path.is_file() and bool(read_json(path)["complete"])
 
 
-def check_model_builds(planned: PlannedRun, competition: Competition, workspace: Workspace) -> None:
-    """The model check: build the network with its weights and send one small batch through it."""
-    from comp.models.check import try_model
+def weights_wanted(workspace: Workspace, config: ModelConfig) -> bool:
+    """False when a complete run has this very config: its own weights are there, pretrained ones may be gone."""
+    if config.model.encoder_weights is None:
+        return True
+    said = {config_hash(config), config_hash(with_pseudo(config))}
+    names = [path.parent.name for path in workspace.runs.glob("*/config.json")]
+    return not any(
+        is_complete(workspace, name)
+        and digest((begun(workspace, name) or {}).get("config")) in said
+        for name in names
+    )
 
+
+def check_model_builds(
+    planned: PlannedRun, competition: Competition, workspace: Workspace, folds: Sequence[int]
+) -> None:
+    """The model check: build the network with its weights and send one small batch through it.
+
+    Pretrained weights are asked for only where a fold begins from them.
+    """
+    from comp.models.check import try_model, weights_notes
+
+    begins = any(
+        not any(any(workspace.fold(planned.name, fold).glob(p)) for p in TRAINED) for fold in folds
+    )
     model, compute = planned.config.model, planned.compute
     height, width = (min(s, 128) for s in planned.config.train.size)
     parameters, seen, logits = try_model(
@@ -217,7 +278,10 @@ def check_model_builds(planned: PlannedRun, competition: Competition, workspace:
         competition.data.channels,
         (height, width),
         workspace.root,
+        load_weights=begins,
     )
+    for note in weights_notes(model, workspace.root) if begins else ():
+        print(f"model check: {planned.name}: {note}")
     on = f" on {model.encoder_name}" if model.encoder_name else ""
     print(
         f"model check: {planned.name}: {model.arch}{on}, {parameters / 1e6:.2f} M parameters, "

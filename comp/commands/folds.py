@@ -8,12 +8,13 @@ from comp.config import Competition, data_root
 from comp.data.balance import balance_table, fold_parts
 from comp.data.cache import open_cache
 from comp.data.fold_table import read_table
-from comp.data.groups import AUTO
+from comp.data.groups import AUTO, check_asked
 from comp.data.intake import find_records
 from comp.data.leaks import auto_groups
-from comp.data.schemes import UNGROUPED
+from comp.data.scheme_names import unknown_scheme
+from comp.data.schemes import FOLD_SCHEMES, UNGROUPED
 from comp.data.split import FoldTable, make_folds, write_folds
-from comp.errors import FoldsError, RunMismatchError, some
+from comp.errors import FoldsError, RunMismatchError, UnknownNameError, some
 from comp.files import Workspace, commit, sha256
 from comp.plots.fold_balance import plot_fold_balance
 from comp.store import list_runs
@@ -26,23 +27,34 @@ def run(
 
     Args:
         force: replace a folds file that differs. Runs made with it can no longer be blended with new ones.
-        groups: instead of `folds.group`: a column of data.meta, or auto: what the leak radar finds. A scheme
+        groups: instead of `folds.group`: a column of data.meta, names or folders: what the image ids tell,
+            or auto: what the leak radar finds. A scheme
             that would cut groups gives way to the one of its kind that does not.
 
     Raises:
         RunMismatchError: another folds file is there, and no `force`.
         FoldsError: the folds cannot be made, or the file there is damaged and no `force`.
     """
+    if competition.folds.scheme not in FOLD_SCHEMES:
+        raise UnknownNameError(f"folds.scheme: {unknown_scheme(competition.folds.scheme)}")
+    said = competition.folds
     if groups is not None:
         competition = regroup(competition, groups)
     root = data_root(workspace, competition)
     records = find_records(competition, root)
+    check_asked(competition, root, [record.image_id for record in records.train])
     cache = open_cache(workspace.cache, competition, records.train)
     stats, found = cache.stats, None
     if competition.folds.group == AUTO:
         found, told = auto_groups(competition, records, root, cache)
         print("\n".join(told))
     table = make_folds(competition, records.train, stats, root, found)
+    made = competition.folds
+    if (made.scheme, made.group) != (said.scheme, said.group):
+        print(
+            f"folds by groups: scheme {made.scheme}, group {made.group}; to keep it so, write"
+            f" `scheme: {made.scheme}` and `group: {made.group}` under folds: in the competition file"
+        )
     path = workspace.relative(workspace.folds_csv)
     if not workspace.folds_csv.is_file():
         write_folds(workspace, table)
@@ -70,16 +82,11 @@ def run(
 
 
 def regroup(competition: Competition, groups: str) -> Competition:
-    """The competition with other groups, and with a scheme that keeps them whole; says what to write down."""
+    """The competition with other groups, and with a scheme that keeps them whole."""
     folds = competition.folds
     scheme = folds.scheme
     if scheme in UNGROUPED:
         scheme = "group" if scheme == "kfold" else "stratified_group"
-    if (scheme, groups) != (folds.scheme, folds.group):
-        print(
-            f"folds by groups: scheme {scheme}, group {groups}; to keep it so, write"
-            f" `scheme: {scheme}` and `group: {groups}` under folds: in the competition file"
-        )
     update = {"scheme": scheme, "group": groups}
     return competition.model_copy(update={"folds": folds.model_copy(update=update)})
 

@@ -25,6 +25,7 @@ from comp.plots.contact_sheet import Tile, plot_contact_sheet
 from comp.plots.verify_tables import MAX_LISTED, render_findings
 
 N_TRAIN, N_TEST, N_PAIRS = 24, 8, 8  # pictures on the contact sheet
+MAX_BROKEN = 50  # unreadable files that are listed
 
 
 def run(workspace: Workspace, competition: Competition) -> Findings:
@@ -32,7 +33,7 @@ def run(workspace: Workspace, competition: Competition) -> Findings:
 
     Raises:
         ConfigError: names in the competition file that no table holds.
-        DataError: every fault of the data, the first 20 listed; all are in `verify.json`.
+        DataError: every fault of the data, files that cannot be read first; all are in `verify.json`.
     """
     if wrong := check_competition(competition):
         raise ConfigError(wrong)
@@ -49,13 +50,20 @@ def run(workspace: Workspace, competition: Competition) -> Findings:
     sheet = draw_sheet(workspace.verify_json.with_suffix(".png"), competition, found)
     also = "" if sheet is None else f", contact sheet {workspace.relative(sheet)}"
     print(f"\nall of it: {workspace.relative(workspace.verify_json)}{also}")
-    if problems := found.problems:
-        listed = "\n  ".join(line.replace("\n", "\n  ") for line in problems[:MAX_LISTED])
-        n = len(problems)
-        more = f"\n  and {n - MAX_LISTED} more" if n > MAX_LISTED else ""
-        raise DataError(f"{n} problem{'s' * (n > 1)} in the data:\n  {listed}{more}")
-    print("no problems")
+    if found.problems:
+        raise DataError(list_problems(found, workspace.relative(workspace.verify_json)))
+    n = len(found.warnings)
+    print("no problems" + (f", {n} warning{'s' * (n > 1)}: see above" if n else ""))
     return found
+
+
+def list_problems(found: Findings, path: str) -> str:
+    """The problems, unreadable files first: up to 50 of those, and 20 in all at least."""
+    n, n_broken = len(found.problems), len(found.train.broken) + len(found.test.broken)
+    shown = max(MAX_LISTED, min(n_broken, MAX_BROKEN))
+    lines = [line.replace("\n", "\n  ") for line in found.problems[:shown]]
+    lines += [f"and {n - shown} more: see {path}"] if n > shown else []
+    return f"{n} problem{'s' * (n > 1)} in the data:\n  " + "\n  ".join(lines)
 
 
 def look(
@@ -68,11 +76,13 @@ def look(
     """Open every file and hear every check; nothing that is wrong stops the others.
 
     Args:
-        problems: those of finding the files; the findings begin with them.
+        problems: those of finding the files; they stand after the files that cannot be read.
     """
     train = scan(records.train, competition, progress_of("train"))
     test = scan(records.test, competition, progress_of("test"))
-    problems = [*problems, *train.problems, *test.problems]
+    broken = [*train.broken, *test.broken]
+    others = [line for line in (*train.problems, *test.problems) if line not in set(broken)]
+    problems = [*broken, *problems, *others]
     sizes = {seen.record.image_id: seen.size for seen in train.seen if seen.size is not None}
     told, warnings = check_tables(competition, root, records, sizes)
     problems += told

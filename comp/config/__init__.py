@@ -1,6 +1,14 @@
 """YAML -> frozen, checked objects. Imports nothing of the package below errors, registry and files."""
 
-from comp.config.competition import IGNORE, Competition, Folds, Pairs, Rle, Submission
+from comp.config.competition import (
+    BACKGROUND_NAMES,
+    IGNORE,
+    Competition,
+    Folds,
+    Pairs,
+    Rle,
+    Submission,
+)
 from comp.config.loading import (
     check,
     config_hash,
@@ -25,6 +33,7 @@ from comp.config.model import (
 from comp.config.reading import parse_yaml, read_mapping
 
 __all__ = [
+    "BACKGROUND_NAMES",
     "IGNORE",
     "Competition",
     "Folds",

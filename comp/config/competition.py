@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 Task = Literal["binary", "multiclass", "multilabel"]
+BACKGROUND_NAMES = ("background", "bg", "other", "none")  # a class so named is no object
 IGNORE = 255  # label value that marks "score nothing here" in every decoded mask
 
 
@@ -372,6 +373,14 @@ class Competition(Section):
         if self.task == "multiclass" and self.data.mask_invert:
             raise ValueError("data.mask_invert is for binary and multilabel masks; use mask_values")
         return self
+
+    @property
+    def background(self) -> int | None:
+        """Multiclass: the class that is the ground, by its name (`BACKGROUND_NAMES`); None: there is none."""
+        if self.task != "multiclass":
+            return None
+        names = [name.lower() for name in self.classes]
+        return next((names.index(name) for name in BACKGROUND_NAMES if name in names), None)
 
     @property
     def n_classes(self) -> int:

@@ -264,6 +264,9 @@ def index_path(
     ]
     values = None if data.mask_values is None else sorted(data.mask_values.items())
     pairs: list[object] = [(record.image_id, len(record.masks)) for record in records]
+    if len(paths) < sum(len(record.files) for record in records):  # images that share a mask file
+        number = {path: n for n, path in enumerate(paths)}
+        pairs.append([[number[path] for path in record.files] for record in records])
     pairs += [*truth_key(competition, records), *data.reading]
     key = files.digest(
         [VERSION, recipe.size, recipe.soft, recipe.stretch, rule, values, pairs, stamps]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from comp.config import Competition, Folds
+from comp.data.scheme_names import unknown_scheme
 from comp.data.schemes import AT_RANDOM, FOLD_SCHEMES, GROUPED
 from comp.errors import ConfigError
 from comp.formats.rle_table import check_layout
 from comp.metrics.scores import find_metric
-from comp.registry import unknown
 
 
 def check_competition(competition: Competition) -> list[str]:
@@ -29,10 +29,12 @@ def check_competition(competition: Competition) -> list[str]:
 def _check_folds(folds: Folds) -> list[str]:
     scheme = folds.scheme
     if scheme not in FOLD_SCHEMES:
-        return [f"folds.scheme: {unknown(scheme, FOLD_SCHEMES, 'fold scheme')}"]
+        return [f"folds.scheme: {unknown_scheme(scheme)}"]
     problems = []
     if scheme in GROUPED and folds.group is None:
-        problems.append(f"folds.group: scheme {scheme} needs a column of data.meta")
+        problems.append(
+            f"folds.group: scheme {scheme} needs a column of data.meta, auto, names or folders"
+        )
     if scheme == "time" and folds.time is None:
         problems.append("folds.time: scheme time needs a column of data.meta")
     if folds.n_repeats > 1 and scheme not in AT_RANDOM:

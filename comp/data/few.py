@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from comp.config import Competition
 from comp.data.fold_table import FoldTable
 from comp.data.intake import Record, Records
+from comp.data.schemes import ONE_FOLD
 
 N_TRAIN, N_VAL = 16, 4  # pictures that are read
 
@@ -32,12 +33,13 @@ def choose_few(competition: Competition, records: Records, table: FoldTable | No
     """Some images of fold 0, at even distances; without folds, as if there were."""
     n = len(records.train)
     if table is not None:
-        folds = sorted({f for f in table.fold if f >= 0})
-        train, val = table.training(folds[0]), table.validation(folds[0])
+        first = min(f for f in table.fold if f >= 0)
+        train, val = table.training(first), table.validation(first)
         n_folds = table.n_folds
     else:
-        n_folds = max(2, competition.folds.n_splits) * competition.folds.n_repeats
-        val = list(range(0, n, max(2, competition.folds.n_splits)))
+        folds = competition.folds
+        n_folds = 1 if folds.scheme in ONE_FOLD else folds.n_splits * folds.n_repeats
+        val = list(range(0, n, max(2, folds.n_splits)))
         train = sorted(set(range(n)) - set(val)) or val
     rest = spread(val, N_VAL)
     chosen = tuple(records.train[i] for i in [*spread(train, N_TRAIN), *rest])

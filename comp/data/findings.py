@@ -15,7 +15,7 @@ from comp.data.leaks.radar import Leaks, look_for_leaks
 from comp.data.leaks.unions import sets_of
 from comp.data.scan import Scan
 from comp.data.schemes import UNGROUPED
-from comp.data.shift import Shift, measure_shift
+from comp.data.shift import PLAIN, Shift, measure_shift
 from comp.errors import some
 
 
@@ -42,6 +42,17 @@ class Findings:
         blank = {seen.pixels_hash for seen in self.train.seen if seen.constant}
         both = (key for key in self.train.by_hash if key in self.test.by_hash and key not in blank)
         return [(self.train.by_hash[key][0], self.test.by_hash[key][0]) for key in both]
+
+    @property
+    def near_in_test(self) -> list[tuple[str, str, str]]:
+        """(training id, test id, how) of near duplicates that are not of exactly the same pixels."""
+        leaks = self.leaks
+        seen = [seen.pixels_hash for seen in (*self.train.seen, *self.test.seen)]
+        return [
+            (leaks.ids[i], leaks.ids[j], how)
+            for i, j, how in leaks.near_in_test
+            if seen[i] != seen[j]
+        ]
 
 
 def find_leaks(
@@ -112,11 +123,18 @@ def warn(found: Findings, competition: Competition, table: FoldTable | None, pat
         say(f"test images are stored as {some(alone)}, train images never are")
     if both := found.same_in_test:
         pairs = some(f"{a.image_id} = {b.image_id}" for a, b in both)
-        say(f"{len(both)} train images are test images too: {pairs}")
+        say(f"{len(both)} train images are test images too: {pairs}; the test score flatters")
+    if near := found.near_in_test:
+        pairs = some((f"{a} ~ {b} ({how})" for a, b, how in near), 10)
+        n, m = len({a for a, _, _ in near}), len({b for _, b, _ in near})
+        say(
+            f"{n} train images are near duplicates of {m} test images: {pairs}; the test score"
+            " flatters: leave them out of training where it must tell of new pictures"
+        )
     for k, n in enumerate(found.train.n_with):
         if found.train.n_masks and not n:
             say(f"class {competition.classes[k]!r} is in no training image")
-    if found.shift is not None and found.shift.auc >= 0.8:
+    if found.shift is not None and found.shift.differs and found.shift.auc >= PLAIN:
         say(
             "train and test images can be told apart: the cross-validation score may not carry over"
         )
@@ -155,6 +173,9 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
         "train": _scan_json(found.train, competition),
         "test": _scan_json(found.test, competition, masks=False),
         "same_in_train_and_test": [[a.image_id, b.image_id] for a, b in found.same_in_test],
+        "near_duplicates_of_train_and_test": [
+            {"train": a, "test": b, "how": how} for a, b, how in found.near_in_test
+        ],
         "near_duplicates": [
             {"images": _named(leaks, (p.i, p.j)), "turn": p.turn, "correlation": round(p.alike, 4)}
             for p in leaks.near
@@ -165,7 +186,7 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
             "n_null_reversed": leaks.seams.n_null,
             "believed": leaks.seams.believed,
             "n_train_linked": leaks.linked([(s.i, s.j) for s in leaks.seams.links])[0],
-            "n_train_linked_to_test": leaks.across(leaks.links),
+            "n_train_linked_to_test": len({i for i, _ in leaks.across(leaks.links)}),
             "links": [[*_named(leaks, (s.i, s.j)), s.side] for s in leaks.seams.links],
         },
         "guesses": [
@@ -177,6 +198,7 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
         "shift": None if found.shift is None else {
             "auc": found.shift.auc,
             "standard_error": found.shift.error,
+            "verdict": found.shift.verdict,
             "traits": [
                 {"name": n, "auc": a, "median_train": x, "median_test": y}
                 for n, a, x, y in found.shift.differ

@@ -9,12 +9,13 @@ import numpy as np
 
 from comp.config import Competition
 from comp.data.intake import Record
-from comp.data.meta import read_meta_column
+from comp.data.meta import column_names, read_meta_column
 from comp.data.schemes import GROUPED, UNGROUPED
 from comp.data.stats import ImageStats
 from comp.errors import ConfigError, FoldsError, some
 
 AUTO = "auto"  # folds.group: the groups are found, not read
+BY_NAMES, BY_FOLDERS = "names", "folders"  # folds.group: the image ids tell them
 TWINS = "duplicates of "
 
 
@@ -39,7 +40,9 @@ def find_groups(
     ids = [record.image_id for record in records]
     grouped = folds.group is not None or given is not None
     if folds.scheme in GROUPED and not grouped:
-        raise FoldsError(f"scheme {folds.scheme}: folds.group names no column of data.meta")
+        raise FoldsError(
+            f"scheme {folds.scheme} needs groups, and folds.group is not set: {ways(competition, root)}"
+        )
     if grouped and folds.scheme in UNGROUPED:
         better = "group" if folds.scheme == "kfold" else "stratified_group"
         raise ConfigError(
@@ -53,6 +56,8 @@ def find_groups(
         raise FoldsError(
             "folds.group is auto, and nothing looked for the groups yet; make the folds with `comp folds`"
         )
+    elif folds.group in (BY_NAMES, BY_FOLDERS):
+        groups = groups_in_ids(folds.group, ids)
     elif folds.group is not None:
         groups = read_meta_column(competition, root, folds.group, ids, "folds.group")
     sets = stats.duplicates()
@@ -62,6 +67,58 @@ def find_groups(
     n = sum(len(members) for members in sets)
     listed = some((" = ".join(ids[i] for i in members) for members in sets), 3)
     return groups, [f"{n} images are exact duplicates, kept together in {len(sets)} sets: {listed}"]
+
+
+def groups_in_ids(how: str, ids: Sequence[str]) -> list[str]:
+    """Groups that the ids themselves tell, "" for none.
+
+    Args:
+        how: ``names``: without their last numbers; ``folders``: by the folder that they name.
+
+    Raises:
+        FoldsError: they tell none.
+    """
+    from comp.data.leaks.guesses import folder_groups, name_groups  # leaks imports this module
+
+    groups = (folder_groups(ids) if how == BY_FOLDERS else name_groups(ids)) or [""] * len(ids)
+    if len(set(groups)) in (0, 1, len(ids)):
+        raise FoldsError(
+            f"folds.group is {how}, but the image ids name no groups: {some(ids, 3)};"
+            " expected ids like scene3_017 (names) or patient03/17 (folders)"
+        )
+    return groups
+
+
+def check_asked(competition: Competition, root: Path, ids: Sequence[str]) -> None:
+    """Refuse groups that cannot be read, before anything that takes long.
+
+    Raises:
+        FoldsError: as `find_groups`.
+        DataError: the table cannot be read.
+    """
+    group = competition.folds.group
+    if group in (BY_NAMES, BY_FOLDERS):
+        groups_in_ids(group, ids)
+    elif group is not None and group != AUTO:
+        read_meta_column(competition, root, group, ids, "folds.group")
+    elif group is None and competition.folds.scheme in GROUPED:
+        raise FoldsError(
+            f"scheme {competition.folds.scheme} needs groups, and folds.group is not set:"
+            f" {ways(competition, root)}"
+        )
+
+
+def ways(competition: Competition, root: Path) -> str:
+    """The ways to name groups, with the columns that there are."""
+    data = competition.data
+    kinds = f"or {AUTO} (what `comp verify` found), {BY_NAMES}, {BY_FOLDERS} (of the image ids)"
+    if data.meta is None:
+        return (
+            "name a column of data.meta, a CSV relative to data.root with one row an image and the image"
+            f" ids in its column {data.meta_id_column} (data.meta_id_column; data.meta is not set); {kinds}"
+        )
+    columns = [name for name in column_names(competition, root) if name != data.meta_id_column]
+    return f"name a column of {data.meta} (data.meta), it has: {', '.join(columns)}; {kinds}"
 
 
 def join_duplicates(

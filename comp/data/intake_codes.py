@@ -226,7 +226,35 @@ def known_sizes(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
 def look_at_sample(
     seen: Understood, sample: Table | None, tables: Sequence[Table], records: Records
 ) -> None:
-    """Settle the submission: ids and row unit from the sample, the rest from the training table."""
+    """Settle the submission: ids and row unit from the sample, the rest from the training table.
+
+    Without a sample, rows of several classes are guessed: one an image and class.
+    """
+    _settle_sample(seen, sample, tables, records)
+    submission = seen.values.get("submission", {})
+    named = "class_column" in submission or submission.get("class_in_id")
+    n_classes = draft_competition(seen.values).n_classes
+    if named or n_classes < 2 or not records.test:
+        return
+    if "sample" in submission:
+        seen.problems.append(
+            f"{submission['sample']}: its rows name no class, but the masks hold {n_classes} classes:"
+            " one mask an image cannot hold them. Which class is submitted? Set task and mask_values"
+            " so that it is the only one, or set submission.row and class_column"
+        )
+        return
+    seen.values["submission"] = submission | {"row": "image_class", "class_column": "ClassId"}
+    seen.why["submission"] = (
+        "a guess, for no sample submission is there: a row an image and class, columns ImageId,"
+        " ClassId, EncodedPixels"
+    )
+    seen.lines.append(f"submission: {seen.why['submission']}")
+
+
+def _settle_sample(
+    seen: Understood, sample: Table | None, tables: Sequence[Table], records: Records
+) -> None:
+    """As the sample and the training table say; nothing is set where they do not."""
     ids = {record.image_id for record in records.test}
     codes: dict[str, Any] = seen.values["data"].get("train_rle", {})
     if sample is None:

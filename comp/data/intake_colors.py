@@ -103,7 +103,7 @@ def _by_table(facts: MaskFacts, table: ClassTable) -> MaskRule:
         if sum(foreign.values()) > 0.02 * total:
             raise DataError(told)
         problems = (told + ", or mend the files; until then it is an error",)
-    notes: tuple[str, ...] = (f"{table.source}: classes by colour",)
+    notes: tuple[str, ...] = ("classes by colour",)
     if foreign and smeared:
         notes += (
             f"{len(foreign)} colours lie between those of the classes: each pixel takes the nearest,"
@@ -117,6 +117,7 @@ def _by_table(facts: MaskFacts, table: ClassTable) -> MaskRule:
         mask_color_distance=SMEARED if foreign and smeared else 0,
         notes=notes,
         problems=problems,
+        source=table.source,
     )
 
 
@@ -160,14 +161,14 @@ def _guessed(facts: MaskFacts, note: str) -> MaskRule:
     if len(chosen) == 2 and chosen[0] == 0:
         return MaskRule(
             "binary", ("object",), mask_colors=colors, mask_color_distance=distance,
-            notes=notes, problems=problems,
+            notes=notes, problems=problems, source="the mask colours",
         )  # fmt: skip
     if len(chosen) < 2:
         raise DataError(f"every mask is {spelled(chosen[0])} all over: nothing can be learned")
     notes = (notes[0] + "; give the classes names",)
     return MaskRule(
         "multiclass", names, mask_colors=colors, mask_color_distance=distance,
-        notes=notes, problems=problems,
+        notes=notes, problems=problems, source="the mask colours",
     )  # fmt: skip
 
 
@@ -208,11 +209,19 @@ def _is_voc(facts: MaskFacts) -> bool:
 
 
 def _by_voc(facts: MaskFacts) -> MaskRule:
-    colors = {spelled(c): k for k, c in enumerate(voc_colors(len(VOC_CLASSES)))}
+    """Pascal's names where most of its classes occur; else its colours, numbered."""
+    known = voc_colors(len(VOC_CLASSES))
+    used = [k for k, c in enumerate(known) if c in facts.colors]
+    names, source = VOC_CLASSES, "Pascal VOC's list"
     note = "colours of the 21 classes of Pascal VOC; #e0e0c0 marks their borders, not scored"
+    if len([k for k in used if k]) <= 10:
+        names = tuple(f"class_{k}" for k in range(max(2, max(used) + 1)))
+        source = "the mask colours"
+        note = "colours of Pascal VOC's map; #e0e0c0 marks borders, not scored; give the classes names"
+    colors = {spelled(c): k for k, c in enumerate(known[: len(names)])}
     return MaskRule(
-        "multiclass", VOC_CLASSES, IGNORE, mask_colors={**colors, spelled(VOC_BORDER): IGNORE},
-        notes=(note,),
+        "multiclass", names, IGNORE, mask_colors={**colors, spelled(VOC_BORDER): IGNORE},
+        notes=(note,), source=source,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from comp.data.intake import Record, Records, entries, look_for_records, records
 from comp.data.intake_codes import look_at_codes, look_at_sample
 from comp.data.intake_lists import divide_by_lists, row_of
 from comp.data.intake_masks import MaskFacts, MaskRule, choose_rule, look_at_masks
+from comp.data.intake_names import read_names, rule_with_names
 from comp.data.intake_seen import Understood, draft_competition
 from comp.data.intake_tables import (
     Table,
@@ -29,6 +30,8 @@ from comp.data.intake_tables import (
 )
 from comp.data.intake_truth import first_draft, keep_class_names, look_at_truth
 from comp.data.layouts import Asked, Found, Tree, affixes, detect, pattern, stripped, walk
+from comp.data.pairing import masks_of_test
+from comp.data.palette import spelled
 from comp.data.value_range import ValueRange
 from comp.errors import DataError, some
 
@@ -59,7 +62,8 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
         data["test"] = test
     data |= found.data or {}
     draft = first_draft(found, data)
-    seen.lines.append(f"layout {found.layout}" + (f" in {found.place}/" if found.place else ""))
+    place = found.place and f" in {found.place}" + "/" * (root / found.place).is_dir()
+    seen.lines.append(f"layout {found.layout}{place}")
     seen.lines += found.notes
     seen.problems += found.problems
     if absent is not None and by_table:
@@ -70,7 +74,7 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
         data["train"] = [{"manifest": MANIFEST}]
         if any(record.split == "test" for record in records.test):
             data.pop("test", None)
-    _say_pairs(seen, found, records, data.get("test"))
+    _say_pairs(seen, tree, found, records, data.get("test"))
     if not records.train:
         raise DataError(f"{root}: no image has its mask:\n" + "\n".join(seen.problems))
     data |= _look_at_images(seen, records, "bands" in data)
@@ -78,8 +82,13 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
         look_at_truth(seen, found, records, {**draft, "data": data}, tables)
     else:
         facts = look_at_masks(records.train)
-        rule = choose_rule(facts, class_table(tables), found.layout)
-        _say_masks(seen, facts, rule, class_table(tables) is not None)
+        table = class_table(tables)
+        names = read_names(tree, found.place) if table is None else None
+        if names is None:
+            rule = choose_rule(facts, table, found.layout)
+        else:
+            rule = rule_with_names(facts, names, found.layout)
+        _say_masks(seen, facts, rule)
         seen.values = _values(rule, data)
     ids = [record.image_id for record in records.train]
     if not by_table:
@@ -151,7 +160,9 @@ def _test_pattern(tree: Tree, found: Found, sample: Table | None) -> str | None:
     return pattern(found.test, choices[0], names)
 
 
-def _say_pairs(seen: Understood, found: Found, records: Records, test: str | None) -> None:
+def _say_pairs(
+    seen: Understood, tree: Tree, found: Found, records: Records, test: str | None
+) -> None:
     n_of = Counter(record.split for record in records.train)
     for split in ("train", "val"):
         part = "validation " if split == "val" else ""
@@ -165,6 +176,12 @@ def _say_pairs(seen: Understood, found: Found, records: Records, test: str | Non
         seen.lines.append(f"{len(records.test)} test images: {test or MANIFEST}")
     else:
         seen.lines.append("no test images")
+    taken = {path for r in (*records.train, *records.test) for path in r.files}
+    seen.lines += [
+        f"{folder}/: {len(names)} masks of test images, not used"
+        for folder, names in sorted(tree.images.items())
+        if masks_of_test(folder) and tree.root / folder / names[0] not in taken
+    ]
     if records.left_out:
         seen.lines.append(
             f"left out, {len(records.left_out)} image files that fit no pattern: "
@@ -187,13 +204,16 @@ def _look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[s
             told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
             seen.lines.append(f"{what} sizes, height x width: {told}")
     kinds: Counter[tuple[int, str]] = Counter()
+    first: dict[int, list[str]] = {}
     numbers = ValueRange()
     for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
         try:
             stored = decode(record.image)
         except DataError:
             continue  # `comp verify` names every one of these
-        kinds[stored.pixels.shape[2] - stored.alpha, str(stored.pixels.dtype)] += 1
+        n_bands = stored.pixels.shape[2] - stored.alpha
+        kinds[n_bands, str(stored.pixels.dtype)] += 1
+        first.setdefault(n_bands, []).append(record.image.name)
         numbers.see(stored)
     told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
     seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
@@ -205,8 +225,10 @@ def _look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[s
         return said  # one band is shown as three; bands in files of their own are counted there
     if len(bands) > 1:
         raise DataError(
-            f"{seen.root}: images of {some(sorted(bands))} bands; all must have the same number"
-            " (1 beside 3 is fine): convert them, or keep one kind there"
+            f"{seen.root}: images of {some(sorted(bands))} bands: "
+            + "; ".join(f"{n} bands: {len(first[n])} ({some(first[n], 3)})" for n in sorted(first))
+            + f", of {kinds.total()} looked at; all must have the same number (1 beside 3 is fine):"
+            " convert them, or keep one kind there"
         )
     return {"channels": bands.pop(), **said}
 
@@ -218,15 +240,22 @@ def _size(path: Path) -> tuple[int, int] | str:
         return str(error)
 
 
-def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule, has_table: bool) -> None:
+def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule) -> None:
     total = sum(facts.pixels.values()) + facts.bits
     shares = [f"{v}: {facts.pixels[v] / total:.4f} ({facts.files[v]} masks)" for v in facts.values]
     if facts.bits:
         shares.append(f"set bit: {facts.bits / total:.4f}")
-    seen.lines.append(f"mask values, share of pixels: {some(shares, 24)}")
+    if shares:
+        seen.lines.append(f"mask values, share of pixels: {some(shares, 8)}")
+    if facts.colored:
+        total = sum(facts.colors.values())
+        most = [
+            f"{spelled(c)}: {n / total:.4f} ({facts.color_files[c]} masks)"
+            for c, n in facts.colors.most_common()
+        ]
+        seen.lines.append(f"mask colours, share of pixels: {some(most, 8)}")
     seen.problems += facts.faults
-    source = "classes.csv beside the data" if has_table else "mask values"
-    seen.lines.append(f"task {rule.task}, from the {source}: {some(rule.classes, 24)}")
+    seen.lines.append(f"task {rule.task}, from {rule.source}: {some(rule.classes, 8)}")
     if rule.ignore_index is not None:
         seen.lines.append(f"ignored mask value: {rule.ignore_index}")
     seen.lines += [rule.told, *rule.notes]
@@ -255,7 +284,11 @@ def _choose_folds(
             why = f"images of one {column} stay together; possible group columns: {told}"
     if any(record.split == "val" for record in train):
         folds = {"scheme": "predefined"}
-        why = "one fold: trained on train/, validated on the makers' validation part"
+        n = sum(record.split == "val" for record in train)
+        why = (
+            f"one fold: trained on the makers' training part ({len(train) - n} images), validated on"
+            f" their validation part ({n})"
+        )
     elif listed := _heldout(seen, train):
         folds, why = {"scheme": "heldout", "heldout": listed}, "one fold: the images listed there"
     seen.values["folds"] = folds

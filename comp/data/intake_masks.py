@@ -50,10 +50,47 @@ def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> Mask
                 f"{len(facts.colored)} colour masks among masks of one band: {some(facts.colored)}"
             )
             rule = replace(rule, problems=(*rule.problems, told))
-    return replace(rule, notes=(*rule.notes, *_inverted_notes(facts, rule)))
+    told = _inverted(facts, rule) + _beyond_threshold(facts, rule)
+    return replace(rule, problems=(*rule.problems, *told))
 
 
 def _by_values(facts: MaskFacts, layout: str) -> MaskRule:
+    """The rule of numbers alone; where files of 8 and of 16 bits need two rules, most files decide."""
+    try:
+        rule = _by_all_values(facts, layout)
+        if rule.mask_threshold is None or not facts.by_depth:
+            return rule
+    except DataError:
+        if not facts.by_depth:
+            raise
+    n_of = {
+        deep: sum(top > 0 for top in one.tops.values()) for deep, one in facts.by_depth.items()
+    }
+    if len(set(n_of.values())) < 2:
+        return _by_all_values(facts, layout)
+    most = max(n_of, key=lambda deep: n_of[deep])
+    rule = _by_all_values(facts.by_depth[most], layout)
+    fewer = [path for path, top in facts.by_depth[not most].tops.items() if top]
+    told = (
+        f"{len(fewer)} of {len(facts.tops)} masks are of {'8' if most else '16'} bits (values up to"
+        f" {max(facts.by_depth[not most].values)}), the others of {'16' if most else '8'}, which"
+        f" decide: {some(map(_short, fewer))}; save them as the others"
+    )
+    return replace(rule, problems=(*rule.problems, told))
+
+
+def _beyond_threshold(facts: MaskFacts, rule: MaskRule) -> list[str]:
+    """Masks of a scale below the threshold, which reads them as empty."""
+    under = [p for p, top in facts.tops.items() if 0 < top < (rule.mask_threshold or 0)]
+    if not under:
+        return []
+    return [
+        f"{len(under)} masks hold values, up to {max(facts.tops[p] for p in under)}, but none from"
+        f" {rule.mask_threshold} on, and are read as empty: {some(map(_short, under))}"
+    ]
+
+
+def _by_all_values(facts: MaskFacts, layout: str) -> MaskRule:
     """The rule of numbers alone; rare values that disturb it are left out of it and listed."""
     for share, of_files in ((1e-3, 0.02), (0.02, 0.05)):
         strays = facts.strays(share, of_files)
@@ -106,13 +143,16 @@ def _with_strays(rule: MaskRule, facts: MaskFacts, strays: Iterable[int]) -> Mas
 def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
     """The one reading of these numbers; None: there is none, or more than one."""
     values = facts.values
-    if layout == "voc" and all(v <= 20 or v == IGNORE for v in values):
+    if layout == "voc" and all(v <= 20 or v == IGNORE for v in values) and _is_pascal(values):
         note = "classes 0..20 of Pascal VOC, 255 marks their borders: nothing is scored there"
-        return MaskRule("multiclass", VOC_CLASSES, IGNORE, notes=(note,))
+        return MaskRule(
+            "multiclass", VOC_CLASSES, IGNORE, notes=(note,), source="Pascal VOC's list"
+        )
     if set(values) <= {0, 1, IGNORE, 65535}:
         return _binary(facts)
     inner = [v for v in values if v != IGNORE]
-    if max(inner) < 64 and min(inner) >= 0 and 2 * len(inner) > max(inner):
+    many = 2 * len(inner) > max(inner) or (layout == "voc" and max(inner) <= 20)
+    if max(inner) < 64 and min(inner) >= 0 and many:
         names = tuple(f"class_{k}" for k in range(max(inner) + 1))
         ignore = IGNORE if IGNORE in values else None
         told = "; 255 is taken as ignore (nothing trained or scored there)" if ignore else ""
@@ -126,6 +166,11 @@ def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
         note = f"soft edges ({len(values)} values up to {max(values)}): foreground from {threshold}"
         return MaskRule("binary", ("object",), mask_threshold=threshold, notes=(note,))
     return None
+
+
+def _is_pascal(values: Sequence[int]) -> bool:
+    """True when most of Pascal's twenty classes occur."""
+    return sum(1 <= v <= 20 for v in values) > 10
 
 
 def _binary(facts: MaskFacts) -> MaskRule | None:
@@ -179,13 +224,15 @@ def _table_rule(facts: MaskFacts, table: ClassTable) -> MaskRule:
         values[table.ignore] = table.ignore
     if len(names) == 2 and names[0].lower() in BACKGROUND_NAMES:
         one = {v: k for k, v in enumerate(table.names)}
-        return MaskRule("binary", names[1:], table.ignore, mask_values=one)
+        return MaskRule("binary", names[1:], table.ignore, mask_values=one, source=table.source)
     if len(names) == 1:
         one = {0: 0, next(iter(table.names)): 1}
-        return MaskRule("binary", names, table.ignore, mask_values=one)
+        return MaskRule("binary", names, table.ignore, mask_values=one, source=table.source)
     absent = [name for v, name in table.names.items() if v not in facts.pixels]
     notes = (f"no mask holds {some(absent)}",) if absent else ()
-    return MaskRule("multiclass", names, table.ignore, mask_values=values, notes=notes)
+    return MaskRule(
+        "multiclass", names, table.ignore, mask_values=values, notes=notes, source=table.source
+    )
 
 
 def _two_peaks(facts: MaskFacts) -> bool:
@@ -203,26 +250,32 @@ def _mostly_top(facts: MaskFacts) -> bool:
     return 2 * sum(n for v, n in facts.pixels.items() if v >= top - top // 4) > above
 
 
-def _inverted_notes(facts: MaskFacts, rule: MaskRule) -> list[str]:
-    """What speaks for masks that mark the background; told, never acted on."""
+def _inverted(facts: MaskFacts, rule: MaskRule) -> list[str]:
+    """What speaks for masks that mark the background, and how to turn them; never acted on."""
     if rule.task != "binary" or not facts.marked:
         return []
     partly = [(path, on, border) for path, on, border in facts.marked if 0 < on < 1]
-    turned = [path for path, on, border in partly if on > 0.6 and border > 0.9]
-    if len(turned) > 0.8 * len(partly) and len(turned) > 2:
-        mean = sum(on for _, on, _ in partly) / len(partly)
+    if not partly:
+        return []
+    mean = sum(on for _, on, _ in partly) / len(partly)
+    large = [path for path, on, _ in partly if on > 0.6]
+    if len(large) > 0.8 * len(partly) and len(large) > 2:
+        how = "data.mask_invert: true"
+        if rule.mask_values and len(rule.mask_values) == 2:
+            turned = {value: 1 - k for value, k in sorted(rule.mask_values.items())}
+            how += f" (or data.mask_values: {turned})"
         return [
-            f"inverted? The foreground is {mean:.0%} of the pixels and nearly the whole border of"
-            f" {len(turned)} of {len(partly)} masks: if they mark the background, set"
-            " data.mask_invert: true"
+            f"inverted? The foreground is {mean:.0%} of a mask on average: if that is the background, set {how}"
         ]
-    usual = [on for path, on, _ in partly if path not in set(turned)]
-    if turned and len(partly) >= 10 and len(turned) <= 0.2 * len(partly):
+    turned_over = [path for path, on, border in partly if on > 0.6 and border > 0.9]
+    usual = [on for path, on, _ in partly if path not in set(turned_over)]
+    if turned_over and len(partly) >= 10 and len(turned_over) <= 0.2 * len(partly):
         middle = sorted(usual)[len(usual) // 2]
         if middle < 0.3:
             return [
-                f"inverted? {len(turned)} masks are mostly foreground up to their border, while half"
-                f" of the others have less than {middle:.0%}: look at {some(map(_short, turned))}"
+                f"inverted? {len(turned_over)} masks are mostly foreground up to their border, while"
+                f" half of the others have less than {middle:.0%}: look at"
+                f" {some(map(_short, turned_over))}"
             ]
     return []
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from comp.config import Competition, check, parse_yaml
 from comp.data.intake_seen import Understood
+from comp.data.schemes import FOLD_SCHEMES
 from comp.errors import ConfigError
 
 WIDTH, COLUMN = 100, 34
@@ -29,7 +30,7 @@ COMMENTS = {
     "data.mask_color_distance": "masks saved with loss: a pixel takes the nearest colour, at most this away",
     "data.train_rle": "comp verify compares it with the masks",
     "data.meta": "one row an image, for groups and strata",
-    "folds.scheme": "kfold, stratified, group, stratified_group, predefined, heldout, split",
+    "folds.scheme": ", ".join(FOLD_SCHEMES),
     "folds.group": "images of one group share a fold",
     "folds.heldout": "the images to validate on",
     "submission.sample": "ids, order and columns of the submission",

@@ -120,7 +120,7 @@ def labels_of(
 
 
 def coco_places(coco: CocoTable, competition: Competition) -> list[int]:
-    """The position of each class's category: by name; else, where the counts are equal, in order.
+    """The position of each class's category: by name; where no name is known and the counts are equal, in order.
 
     Multiclass: the first class is the background, which has no category.
 
@@ -131,7 +131,7 @@ def coco_places(coco: CocoTable, competition: Competition) -> list[int]:
     place = {name: k for k, name in enumerate(coco.categories)}
     if all(name in place for name in wanted):
         return [place[name] for name in wanted]
-    if len(wanted) == len(place):
+    if len(wanted) == len(place) and not any(name in place for name in wanted):
         return list(range(len(place)))
     lost = some(name for name in wanted if name not in place)
     also = " after the background" if competition.task == "multiclass" else ""

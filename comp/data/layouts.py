@@ -7,7 +7,7 @@ refused, naming both, with what to do about it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from comp.config import Pairs
@@ -24,6 +24,7 @@ from comp.data.pairing import (
     affixes,
     pair_patterns,
     pattern,
+    role_of,
     stripped,
 )
 from comp.data.tree import Tree, split_folder, walk
@@ -111,6 +112,13 @@ def _only(tree: Tree, found: list[Found]) -> Found:
     if len(kept) == 1:
         return kept[0]
     if len({one.layout for one in kept}) == 1:
+        if len({one.place for one in kept}) == 1:
+            told = "; ".join(f"{one.train[0].images} with {one.train[0].masks}" for one in kept)
+            raise DataError(
+                f"{tree.root}: {len(kept)} folders may hold the images: {told}. Name one pair with"
+                " --images DIR --masks DIR; bands in folders of their own are understood where the"
+                " folders' names end in their bands (train_red, train_green) and the ids agree"
+            )
         places = some(sorted(repr(one.place or ".") for one in kept))
         raise DataError(
             f"{tree.root}: layout {kept[0].layout} stands in {len(kept)} places: {places};"
@@ -149,6 +157,13 @@ def _named(tree: Tree, asked: Asked) -> Found:
         one = pair_patterns(tree, images, masks)
         if one is not None:
             found.append(found_pairs("named", place, (one,), find_test(tree, place)))
+            if others := _same_ids(tree, images, masks):
+                told = (
+                    f"{some(others)} hold the same ids as {images}: bands of one image? Only"
+                    f" {images} is taken; leave --images away to have bands looked for, or write"
+                    " data.bands and {band} by hand"
+                )
+                found[-1] = replace(found[-1], problems=(told,))
         elif (deep := pair_trees(tree, "named", place, images, masks)) is not None:
             found.append(deep)
     if not found:
@@ -159,6 +174,19 @@ def _named(tree: Tree, asked: Asked) -> Found:
         other = "images" if asked.images is None else "masks"
         raise DataError(f"{tree.root}: {len(found)} folders pair: {told}; name one with --{other}")
     return found[0]
+
+
+def _same_ids(tree: Tree, images: str, masks: str) -> list[str]:
+    """Folders beside the images, no masks, whose files have the same ids, one for one."""
+    n = len(tree.images.get(images, []))
+    return [
+        other
+        for other in tree.children.get(split_folder(images)[0], [])
+        if other not in (images, masks)
+        and len(tree.images.get(other, [])) == n
+        and role_of(split_folder(other)[1])[0] != "mask"
+        and pair_patterns(tree, images, other) is not None
+    ]
 
 
 @lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ COLOURS = ("r", "g", "b", "red", "green", "blue", "rededge", "re", "nir", "swir"
            "tir", "pan", "vv", "vh", "hh", "hv", "dem", "dsm", "slope")  # fmt: skip
 BAND_WORD = rf"(?:b\d{{1,2}}a?|band[_-]?\d+|ch(?:annel)?[_-]?\d+|{'|'.join(COLOURS)})"
 BAND = re.compile(rf"(?i){BAND_WORD}")
+FOLDER = re.compile(rf"(?i)(|.*[_.-])({BAND_WORD})")
 TAIL = re.compile(rf"(?i)(.+?)([_.-])({BAND_WORD})")
 
 
@@ -33,6 +34,11 @@ def bands(tree: Tree) -> list[Found]:
         said = _in_folders(tree, parent)
         if said is not None:
             found += _with_masks(tree, parent, *said)
+        beside = _in_siblings(tree, parent)
+        test = next((said[0] for prefix, said in beside.items() if _is_test(prefix)), None)
+        for prefix, said in beside.items():
+            if not _is_test(prefix):
+                found += _with_masks(tree, parent, *said, test and join(parent, test))
     return found
 
 
@@ -69,6 +75,34 @@ def _in_folders(tree: Tree, parent: str) -> Said | None:
     return None if whole is None else (f"{{id}}/{{band}}.{extension(names)}", *whole)
 
 
+def _in_siblings(tree: Tree, parent: str) -> dict[str, Said]:
+    """`train_red/red_x.tif` beside `train_green/green_x.tif`: a folder a band; by what stands before it."""
+    groups: dict[str, dict[str, str]] = {}
+    for folder in tree.children[parent]:
+        hit = FOLDER.fullmatch(split_folder(folder)[1])
+        if hit is not None and folder in tree.images:
+            groups.setdefault(hit[1], {})[hit[2]] = folder
+    found = {}
+    for prefix, folders in groups.items():
+        names = [name for folder in folders.values() for name in tree.images[folder]]
+        for form in ("{band}_{id}", "{band}-{id}", "{id}_{band}", "{id}-{band}", "{id}"):
+            pairs = [
+                (i, band)
+                for band, folder in folders.items()
+                for i in stripped(tree.images[folder], _around(form.replace("{band}", band)))
+            ]
+            whole = _grid(pairs) if 2 * len(pairs) > len(names) else None
+            if whole is not None and len(pairs) > len(whole[0]) * (len(whole[1]) - 0.5):
+                found[prefix] = (f"{prefix}{{band}}/{form}.{extension(names)}", *whole)
+                break
+    return found
+
+
+def _around(form: str) -> tuple[str, str]:
+    before, _, after = form.partition("{id}")
+    return before, after
+
+
 def _grid(pairs: Sequence[tuple[str, str]]) -> tuple[set[str], tuple[str, ...]] | None:
     """(ids, bands in order), where at least two images have most of at least two bands."""
     n_of = Counter(band for _, band in pairs)
@@ -91,7 +125,12 @@ def _place(band: str) -> tuple[int, float, str]:
 
 
 def _with_masks(
-    tree: Tree, folder: str, name: str, ids: set[str], order: tuple[str, ...]
+    tree: Tree,
+    folder: str,
+    name: str,
+    ids: set[str],
+    order: tuple[str, ...],
+    test: str | None = None,
 ) -> list[Found]:
     """The folders of masks that have these ids."""
     above = split_folder(folder)[0]
@@ -112,7 +151,7 @@ def _with_masks(
             return []
         found = [(Pairs(images=join(folder, name), masks=masks), folder)]
     note = f"one file a band, stacked in this order: {', '.join(order)}"
-    test = _test(tree, folder, name)
+    test = test or _test(tree, folder, name)
     return [
         found_pairs(
             "bands",

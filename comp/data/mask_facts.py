@@ -35,6 +35,9 @@ class MaskFacts:
         n_lossy: files saved with loss.
         marked: of each file with values, the share of its pixels, and of those on its border, that
             are above half of its largest value.
+        tops: each file with values -> its largest one; files of one bit aside.
+        by_depth: False: the files of 8-bit values, True: those that reach beyond 255; all-zero
+            files count in both. Empty where all files are of one depth.
         faults: masks that cannot be read, one message each.
     """
 
@@ -51,6 +54,8 @@ class MaskFacts:
     index_colors: dict[int, set[int]] = field(default_factory=dict)
     n_lossy: int = 0
     marked: list[tuple[Path, float, float]] = field(default_factory=list)
+    tops: dict[Path, int] = field(default_factory=dict)
+    by_depth: dict[bool, MaskFacts] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -99,6 +104,7 @@ class _Look:
 def look_at_masks(records: Sequence[Record], max_pixels: int = MAX_PIXELS) -> MaskFacts:
     """Read every mask once, two at a time; truth that stands in a table is none of them."""
     facts = MaskFacts()
+    depths = {False: MaskFacts(), True: MaskFacts()}
     paths = [path for r in records if r.truth is None for path in r.masks]
     with ThreadPoolExecutor(2) as pool:
         for path, found in zip(paths, pool.map(lambda p: _look(p, max_pixels), paths), strict=True):
@@ -107,6 +113,12 @@ def look_at_masks(records: Sequence[Record], max_pixels: int = MAX_PIXELS) -> Ma
                 facts.faults.append(found)
             else:
                 _add(facts, path, found)
+                top = max(found.values) if found.values else 0
+                for deep in [top > 255] if top else [False, True]:
+                    depths[deep].n_files += 1
+                    _add(depths[deep], path, found)
+    if all(one.tops and max(one.tops.values()) for one in depths.values()):
+        facts.by_depth = depths
     return facts
 
 
@@ -129,6 +141,8 @@ def _add(facts: MaskFacts, path: Path, found: _Look) -> None:
     facts.files.update(counts.keys())
     facts.one_with_255 += 1 in counts and IGNORE in counts
     facts.marked.append((path, *found.marked))
+    if not found.one_bit:
+        facts.tops[path] = max(counts)
     for value in counts:
         facts.first.setdefault(value, path)
 

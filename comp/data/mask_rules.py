@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from comp.config import BACKGROUND_NAMES as BACKGROUND_NAMES
 from comp.errors import some
 
 VOC_CLASSES = (
@@ -13,7 +14,6 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 IGNORE_NAMES = ("ignore", "ignored", "void")
-BACKGROUND_NAMES = ("background", "bg", "other", "none")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class MaskRule:
     Args:
         notes: what was understood, for the report.
         problems: what the rule leaves out, each with file and value: to be settled by hand.
+        source: where task and classes come from.
     """
 
     task: str
@@ -50,6 +51,7 @@ class MaskRule:
     mask_color_distance: int = 0
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    source: str = "the mask values"
 
     @property
     def data(self) -> dict[str, Any]:
@@ -78,4 +80,4 @@ class MaskRule:
             f"{value} -> {'ignored' if label == self.ignore_index else names[label]}"
             for value, label in table.items()
         ]
-        return f"masks are read so: {some(pairs, 24)}; anything else is an error"
+        return f"masks are read so: {some(pairs, 8)}; anything else is an error"

@@ -27,7 +27,9 @@ def read_meta_column(
     data = competition.data
     if data.meta is None:
         raise FoldsError(
-            f"{key} is {column!r}, but data.meta names no table; expected a CSV with one row an image"
+            f"{key} is {column!r}, but data.meta names no table; expected data.meta: a CSV, relative to"
+            f" data.root, with one row an image, the image ids in column {data.meta_id_column}"
+            f" (data.meta_id_column) and a column {column}"
         )
     path = data_root / data.meta
     try:
@@ -39,7 +41,10 @@ def read_meta_column(
         raise DataError(f"{path}: cannot be read (data.meta): {error}") from error
     for name, where in ((data.meta_id_column, "data.meta_id_column"), (column, key)):
         if name not in names:
-            raise FoldsError(f"{path}: {where}: {unknown(name, names, 'column')}")
+            raise FoldsError(
+                f"{path} (data.meta): {where}: {unknown(name, names, 'column')};"
+                f" it has: {', '.join(names)}"
+            )
     if repeated := [
         i for i, n in Counter(row[data.meta_id_column] for row in rows).items() if n > 1
     ]:
@@ -52,3 +57,19 @@ def read_meta_column(
             f"{path}: column {column!r} is empty for {len(empty)} images: {some(empty)}"
         )
     return [values[image_id] for image_id in ids]
+
+
+def column_names(competition: Competition, data_root: Path) -> list[str]:
+    """The columns of `data.meta`, in order; none where there is no such table.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    if competition.data.meta is None:
+        return []
+    path = data_root / competition.data.meta
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read (data.meta): {error}") from error

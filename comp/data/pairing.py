@@ -30,6 +30,13 @@ def split_of(word: str) -> str:
     return "test" if word in ("test", "testing", "tst") else ""
 
 
+def masks_of_test(folder: str) -> bool:
+    """True when a path says masks and the test part: `testannot`, `test/masks`, `labels/test`."""
+    roles = [role_of(part) for part in folder.split("/")]
+    says = {split_of(rest) for _, rest in roles}
+    return "test" in says and any(kind == "mask" for kind, _ in roles)
+
+
 def pair_patterns(tree: Tree, images: str, masks: str, split: str = "train") -> Pairs | None:
     """Find the id in the names of two folders: the affixes under which most names agree.
 
@@ -84,13 +91,23 @@ def affixes(names: list[str], endings: tuple[str, ...] = ()) -> list[Affix]:
     """What may stand before and after the id in these names, nothing at all first."""
     stems = [stem(name) for name in names]
     shared = shared_start(stems)
-    before = [""] + ([head] if (head := re.sub(r"[0-9]+$", "", shared)) else [])
+    before = ["", *_cuts(shared, stems)]
     if word := HEAD_WORD.match(shared):
         before.append(word[0])
-    shared_end = shared_start([s[::-1] for s in stems])[::-1]
-    tail = re.sub(r"^[0-9]+", "", shared_end)
-    after = ["", *dict.fromkeys([tail, *(e for e in endings if shared_end.endswith(e))])]
+    turned = [s[::-1] for s in stems]
+    shared_end = shared_start(turned)[::-1]
+    tails = [cut[::-1] for cut in _cuts(shared_end[::-1], turned)]
+    after = ["", *dict.fromkeys([*tails, *(e for e in endings if shared_end.endswith(e))])]
     return [(a, b) for a in dict.fromkeys(before) for b in dict.fromkeys(after)]
+
+
+def _cuts(shared: str, stems: Sequence[str]) -> list[str]:
+    """Where a shared start may end: after a separator, or where digits begin in every name."""
+    ends = [n for n in range(1, len(shared) + 1) if not shared[n - 1].isalnum()]
+    word = re.sub(r"[0-9]+$", "", shared)
+    if word and all(stem[len(word) : len(word) + 1].isdigit() for stem in stems):
+        ends.append(len(word))
+    return [shared[:n] for n in sorted(set(ends))[-4:]]
 
 
 def stripped(names: Iterable[str], affix: Affix) -> set[str]:

@@ -62,6 +62,7 @@ class TrainSamples(Dataset[Sample]):
         cache: of `train_recipe(train)`.
         indices: positions in the cache, one an image.
         seed: `train.seed` and whatever else the caller derives it from.
+        background: the class that is no foreground to the sampler (`Competition.background`).
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TrainSamples(Dataset[Sample]):
         seed: int,
         task: str,
         n_classes: int,
+        background: int | None = None,
     ) -> None:
         if cache.recipe != train_recipe(train):
             raise ValueError(
@@ -93,6 +95,7 @@ class TrainSamples(Dataset[Sample]):
         self.seed = seed
         self.task = task
         self.n_classes = n_classes
+        self.background = background
         # The image of each sample of an epoch, as a place in `indices`.
         self.place = [
             n
@@ -112,6 +115,8 @@ class TrainSamples(Dataset[Sample]):
             return None
         stats, chosen = self.cache.stats, np.array(self.indices)
         presence, coverage = stats.presence()[chosen], stats.coverage()[chosen]
+        if self.background is not None:
+            presence[:, self.background] = False  # nearly everywhere, so it says nothing
         return make_drawing(self.train, presence, coverage, self.place, self.task)
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Seen:
     """What one record's files hold.
 
     Args:
-        problems: one line for each file that cannot be used.
+        problems: one line for each file that cannot be used; broken: those of files that cannot be read.
         size: (height, width); None: the image cannot be read, and the rest is not known.
         stored: type and bands as in the file: ``uint16 x 1``.
         pixels_hash: of size, type and pixels; ``blank-...`` for one colour.
@@ -49,6 +50,7 @@ class Seen:
     counts: tuple[list[int], list[int]] | None = None
     print_: ImagePrint | None = None
     traits: np.ndarray | None = None
+    broken: tuple[str, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -62,7 +64,7 @@ class Scan:
 
     Args:
         seen: of each record, in their order.
-        problems: one line for each file that cannot be used.
+        problems: one line for each file that cannot be used; broken: those of files that cannot be read.
         sizes: (height, width) -> images; stored: type and bands -> images.
         counts: pixels of each class, K; binary: K = 1, the foreground.
         valid: pixels that are not ignored, for each class.
@@ -84,6 +86,7 @@ class Scan:
     n_ignored: int = 0
     n_pixels: int = 0
     by_hash: dict[str, list[Record]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
 
     def duplicates(self) -> list[list[Record]]:
         """Groups of records whose decoded pixels are the same; images of one colour are left out."""
@@ -135,6 +138,7 @@ def scan(
 def _add(found: Scan, seen: Seen) -> None:
     found.seen.append(seen)
     found.problems += seen.problems
+    found.broken += seen.broken
     if seen.size is not None:
         found.sizes[seen.size] += 1
         found.stored[seen.stored] += 1
@@ -167,6 +171,7 @@ def _is_large(record: Record) -> bool:
 
 def _look_at(record: Record, competition: Competition) -> Seen:
     problems: list[str] = []
+    broken: list[str] = []
     size, stored, pixels_hash, counts, print_, traits = None, "", "", None, None, None
     try:
         if (large := large_image(record.image, competition.data)) is not None:
@@ -180,18 +185,33 @@ def _look_at(record: Record, competition: Competition) -> Seen:
             del image
     except DataError as error:
         problems.append(str(error))
+        broken += problems[-1:] if _unreadable(files_of(record.image), competition) else []
     if record.masks and size is not None:
         try:
             labels = read_labels(record, competition, size)
             counts = count_labels(labels, competition.task, competition.n_classes)
         except DataError as error:
             problems.append(str(error))
+            broken += problems[-1:] if _unreadable(record.masks, competition) else []
     elif len(record.masks) == 1 and record.truth is None and competition.task != "multilabel":
         try:  # the mask's own faults are said although its image cannot be read
             read_plane(record.masks[0], competition)
         except DataError as error:
             problems.append(str(error))
-    return Seen(record, tuple(problems), size, stored, pixels_hash, counts, print_, traits)
+            broken += problems[-1:] if _unreadable(record.masks, competition) else []
+    return Seen(
+        record, tuple(problems), size, stored, pixels_hash, counts, print_, traits, tuple(broken)
+    )
+
+
+def _unreadable(paths: Sequence[Path], competition: Competition) -> bool:
+    """Whether one of the files holds no pixels that can be read; asked only of files at fault."""
+    try:
+        for path in paths:
+            decode(path, max_pixels=competition.data.max_pixels)
+    except DataError:
+        return True
+    return False
 
 
 def _read(record: Record, competition: Competition) -> tuple[np.ndarray, str]:

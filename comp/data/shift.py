@@ -18,6 +18,8 @@ TRAITS = (
 N_PARTS = 5
 MIN_IMAGES = 10  # of either kind; below, nothing is said
 CLEAR = 0.65  # a trait from which AUC on is named as a difference
+LEAST, PLAIN = 0.6, 0.8  # adversarial AUC above which they differ, and from which they do clearly
+LARGE_ERROR = 0.1  # a standard error from which on even an AUC of 0.7 may be chance
 PIXELS = 96  # side of the sample that is looked at
 
 
@@ -36,11 +38,23 @@ class Shift:
     differ: tuple[tuple[str, float, float, float], ...]
 
     @property
+    def differs(self) -> bool:
+        """Whether the AUC is above 0.6 and more than two standard errors above 0.5."""
+        return self.auc > LEAST and self.auc - 2 * self.error > 0.5
+
+    @property
+    def verdict(self) -> str:
+        if self.differs:
+            return "they differ" + (" clearly" if self.auc >= PLAIN else "")
+        if self.auc > LEAST or self.error >= LARGE_ERROR:
+            return "too few images to tell whether they differ"
+        return "a classifier cannot tell them apart"
+
+    @property
     def told(self) -> str:
-        what = "look alike" if self.auc < 0.6 else "differ" if self.auc < 0.8 else "differ clearly"
-        head = (
-            f"train against test: they {what}: adversarial AUC {self.auc:.2f} +- {self.error:.2f}"
-        )
+        head = f"train against test: {self.verdict}: adversarial AUC {self.auc:.2f} +- {self.error:.2f}"
+        if not self.differs:
+            return head
         named = [
             f"{name} (AUC {auc:.2f}; median {a:.4g} in train, {b:.4g} in test)"
             for name, auc, a, b in self.differ

@@ -10,6 +10,7 @@ import numpy as np
 
 from comp.config import Competition, Folds, data_root
 from comp.data.cache import Cache
+from comp.data.evenness import few_notes, uneven_notes
 from comp.data.fold_table import (
     ALWAYS_TRAIN,
     HELD_OUT,
@@ -20,11 +21,11 @@ from comp.data.fold_table import (
 )
 from comp.data.groups import AUTO, TWINS, find_groups, number_units
 from comp.data.intake import Record, Records
+from comp.data.scheme_names import unknown_scheme
 from comp.data.schemes import AT_RANDOM, FOLD_SCHEMES, OWN_COUNT, Problem
 from comp.data.stats import ImageStats
-from comp.errors import ConfigError, FoldsError, some
+from comp.errors import ConfigError, FoldsError, UnknownNameError, some
 from comp.files import Workspace
-from comp.registry import lookup
 
 __all__ = [
     "ALWAYS_TRAIN", "FOLD_SCHEMES", "HELD_OUT", "FoldTable", "ensure_folds", "make_folds", "read_folds", "write_folds",
@@ -52,7 +53,9 @@ def make_folds(
         ConfigError: groups with a scheme that would cut them; repeats of a scheme that is not drawn.
     """
     folds = competition.folds
-    scheme = lookup(FOLD_SCHEMES, folds.scheme, "fold scheme")
+    if folds.scheme not in FOLD_SCHEMES:
+        raise UnknownNameError(unknown_scheme(folds.scheme))
+    scheme = FOLD_SCHEMES[folds.scheme]
     ids = [record.image_id for record in records]
     if list(stats.ids) != ids:
         raise ValueError("stats are of other images than records")
@@ -78,7 +81,8 @@ def make_folds(
         folds.scheme, folds.seed, n_splits, tuple(notes + moved) + made.notes, repeats, made.left_out,
     )  # fmt: skip
     check_table(table, "folds")
-    return replace(table, notes=table.notes + tuple(_absent(table, competition, stats)))
+    told = [*_absent(table, competition, stats), *few_notes(table), *uneven_notes(problem, fold)]
+    return replace(table, notes=table.notes + tuple(told))
 
 
 def _repeats(problem: Problem, first: np.ndarray) -> tuple[tuple[int, ...], ...]:

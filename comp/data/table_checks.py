@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from comp.config import Competition
-from comp.data.groups import AUTO
+from comp.data.groups import AUTO, BY_FOLDERS, BY_NAMES
 from comp.data.heldout import read_heldout
 from comp.data.intake import Records
 from comp.data.rle_check import check_table, wrong_by_strings
@@ -52,7 +52,8 @@ def _check_meta(competition: Competition, root: Path, records: Records) -> list[
     if data.meta is None:
         return []
     frame = read_table(root / data.meta)
-    asked = (None if folds.group == AUTO else folds.group, folds.stratify, folds.time)
+    group = None if folds.group in (AUTO, BY_NAMES, BY_FOLDERS) else folds.group
+    asked = (group, folds.stratify, folds.time)
     wanted = [data.meta_id_column, *(column for column in asked if column is not None)]
     if absent := [column for column in wanted if column not in frame.columns]:
         return [f"{data.meta}: no column {some(absent)}; it has {some(frame.columns, 12)}"]

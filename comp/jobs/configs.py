@@ -103,15 +103,22 @@ def blame_overrides(
     return said
 
 
-def look_up_names(config: ModelConfig, competition: Competition, root: Path) -> list[str]:
-    """Look every name of a config up in its table; all that is unknown, each problem beginning with its key."""
+def look_up_names(
+    config: ModelConfig, competition: Competition, root: Path, weights: bool = True
+) -> list[str]:
+    """Look every name of a config up in its table; all that is unknown, each problem beginning with its key.
+
+    Args:
+        weights: also look whether a local file of pretrained weights is there.
+    """
     from comp.data.augment import check_augment
     from comp.data.samples import train_recipe
     from comp.data.sampling import check_sampler
     from comp.models.check import check_model
 
     channels = competition.data.channels
-    found = check_model(config, competition.task, competition.n_classes, channels, root=root)
+    task, n_classes = competition.task, competition.n_classes
+    found = check_model(config, task, n_classes, channels, root=root, weights=weights)
     planes = competition.task == "multilabel" or train_recipe(config.train).soft
     found += check_augment(config.augment, config.train.size, channels, planes=planes)
     found += check_sampler(config.train, competition.task)

@@ -12,17 +12,12 @@ from typing import Any
 
 import yaml
 
-from comp.config import (
-    Competition,
-    ModelConfig,
-    differences,
-    find_config,
-    load_model,
-    resolved,
-)
-from comp.errors import CompError, ConfigError, RunMismatchError, UsageError
-from comp.files import Workspace, check_name, commit, digest, read_json, write_json
+from comp.config import Competition, ModelConfig, differences, resolved
+from comp.data.pseudo import PseudoSource
+from comp.errors import CompError, RunMismatchError, some
+from comp.files import Workspace, commit, digest, read_json, write_json
 from comp.store import read_result
+from comp.store.runs import PSEUDO, RESULT
 from comp.train.job import FoldJob
 
 IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition
@@ -35,17 +30,20 @@ class PlannedRun:
 
     Args:
         shared: what all runs of this competition must agree on, from `shared_identity`.
+        pseudo: whose labels of the test images it is trained with; None: without.
     """
 
     name: str
     config: ModelConfig
     compute: dict[str, Any]
     shared: dict[str, Any]
+    pseudo: PseudoSource | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What config.json says; any difference makes it another run."""
-        return {"config": resolved(self.config), "compute": self.compute, **self.shared}
+        said = {"config": resolved(self.config), "compute": self.compute, **self.shared}
+        return said if self.pseudo is None else said | {PSEUDO: self.pseudo.identity}
 
     @property
     def hash(self) -> str:
@@ -66,37 +64,10 @@ def shared_identity(competition: Competition, folds_hash: str, content_hash: str
     }
 
 
-def load_configs(
-    root: Path, arguments: Sequence[str], overrides: Sequence[str], name: str | None
-) -> dict[str, ModelConfig]:
-    """Load every `--config`, keyed by run name (the file's stem, or --name for a single config).
-
-    Raises:
-        ConfigError: the mistakes of all files together.
-        UsageError: two configs with one name; --name with several configs.
-    """
-    if name is not None and len(arguments) != 1:
-        raise UsageError(f"--name {name}: needs exactly one --config, got {len(arguments)}")
-    configs: dict[str, ModelConfig] = {}
-    problems: list[str] = []
-    for argument in arguments:
-        try:
-            path = find_config(root, argument)
-            run = check_name(name or path.stem, "run name")
-            if run in configs:
-                raise UsageError(
-                    f"two configs are named {run!r}; rename one, or run them apart with --name"
-                )
-            configs[run] = load_model(path, overrides)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return configs
-
-
 def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
     """Make the run's directory, or check that the one there is the same run.
+
+    A run of another config in which no fold was ever finished is taken over, and that is printed.
 
     Raises:
         RunMismatchError: naming each value that differs.
@@ -106,17 +77,31 @@ def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
     path = folder / "config.json"
     if path.is_file():
         said = read_json(path)
-        found = differences({k: said.get(k) for k in wanted}, wanted)
-        if found:
+        found = differences({k: said[k] for k in (*wanted, PSEUDO) if k in said}, wanted)
+        if not found:
+            return
+        # Weights without a result: a fold that was done and predicts changed test images again.
+        if any(folder.glob(f"fold*/{RESULT}")) or any(folder.glob("fold*/weights.*")):
             raise RunMismatchError(
                 f"{workspace.relative(folder)} was made by something else:\n  "
                 + "\n  ".join(found)
                 + "\nuse --name for a new run, or delete that folder"
             )
-        return
+        discard_attempts(folder)
+        print(
+            f"{run.name}: no fold was finished, so its new config is taken over and checkpoints of the "
+            f"old one are discarded; what changed: {some(found)}"
+        )
     text = yaml.safe_dump(wanted["config"], sort_keys=False, allow_unicode=True)
     commit(folder / "config.yaml", f"# resolved config of run {run.name}\n{text}")
     write_json(path, {**wanted, "config_hash": run.hash})
+
+
+def discard_attempts(folder: Path) -> None:
+    """Remove what unfinished folds and the pictures of an old config left in a run's folder."""
+    for pattern in ("fold*/checkpoint.*", "fold*/pseudo.*", "samples.png", "cv.json", "cv.md"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def plan_jobs(
@@ -144,6 +129,7 @@ def plan_jobs(
                 config_hash=run.hash,
                 folds_hash=run.shared["folds_hash"],
                 test_hash=digest(list(test_ids)),
+                pseudo=run.pseudo,
             )
             try:
                 result = read_result(job.folder, verify=True)

@@ -21,10 +21,12 @@ from comp.models.weights import (
     fetch_native,
     fill_timm,
     find_file,
+    find_placed,
     is_file_name,
     load_encoder,
     no_network,
     read_state,
+    timm_url,
     timm_weights,
 )
 from comp.registry import is_import_path, load_object, nearest, unknown
@@ -86,6 +88,7 @@ def build_model(
         freeze_batchnorm=model.freeze_batchnorm,
         mean=stats[0] if stats else None,
         std=stats[1] if stats else None,
+        keep_stats=model.normalize == "dataset",
     )
 
 
@@ -109,9 +112,14 @@ def _build_net(
     if name is None or weights is None:
         return _call(model, network, kwargs)
     inner = timm_name(name)
-    if not is_file_name(weights) and inner is not None:
-        return _fetch_timm(model, network, kwargs, inner)
-    path = find_file(weights, root) if is_file_name(weights) else fetch_native(name, weights)
+    if is_file_name(weights):
+        path: Path | None = find_file(weights, root)
+    else:
+        path = find_placed(name, weights, root)
+    if path is None:
+        if inner is not None:
+            return _fetch_timm(model, network, kwargs, inner, root)
+        path = fetch_native(name, weights, root)
     state = read_state(path)
     net = _call(model, network, kwargs)
     if inner is not None and not all(k.startswith("model.") for k in state):
@@ -125,7 +133,9 @@ def _build_net(
     return net
 
 
-def _fetch_timm(model: Model, network: Network, kwargs: dict[str, Any], inner: str) -> nn.Module:
+def _fetch_timm(
+    model: Model, network: Network, kwargs: dict[str, Any], inner: str, root: Path | None
+) -> nn.Module:
     """Build with weights that timm fetches from the network or its cache."""
     full = timm_weights(inner, model.encoder_weights or "")
     assert full is not None
@@ -133,9 +143,8 @@ def _fetch_timm(model: Model, network: Network, kwargs: dict[str, Any], inner: s
     try:
         return network(**{**kwargs, "encoder_name": f"tu-{full}", "encoder_weights": True})
     except Exception as error:  # noqa: BLE001 - the hub's, the HTTP library's and timm's errors
-        url = f"https://huggingface.co/timm/{full}/resolve/main/model.safetensors"
-        file = f"weights/{full}.safetensors"
-        raise ConfigError(no_network(str(model.encoder_name), full, url, file, error)) from error
+        name, tag = str(model.encoder_name), str(model.encoder_weights)
+        raise ConfigError(no_network(name, tag, timm_url(full), root, error)) from error
 
 
 def _call(model: Model, network: Network, kwargs: dict[str, Any]) -> nn.Module:

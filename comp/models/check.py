@@ -14,16 +14,23 @@ from comp.models.build import (
     head_of,
     min_batch,
 )
+from comp.models.encoders import IMAGENET, encoder_stats
 from comp.models.losses import check_loss
 from comp.models.optim import check_optimizer
 from comp.models.schedule import check_schedule
 from comp.models.segmenter import n_parameters
 from comp.models.tta import TTA
+from comp.models.weights import find_placed, is_file_name
 from comp.registry import unknown
 
 
 def check_model(
-    config: ModelConfig, task: str, n_classes: int, channels: int, root: Path | None = None
+    config: ModelConfig,
+    task: str,
+    n_classes: int,
+    channels: int,
+    root: Path | None = None,
+    weights: bool = True,
 ) -> list[str]:
     """Every mistake in `model`, `loss`, `optim`, `schedule` and `predict`, each with its key and the nearest name.
 
@@ -31,8 +38,9 @@ def check_model(
         n_classes: K; 1 for binary.
         channels: bands of an image.
         root: folder that a local weights file is relative to; default: the working directory.
+        weights: also look whether the local weights file is there.
     """
-    problems = check_architecture(config.model, task, root)
+    problems = check_architecture(config.model, task, root, weights)
     if not any(p.startswith("model.arch") for p in problems):
         name, _ = find_architecture(config.model.arch)
         if config.train.batch_size < min_batch(name):
@@ -56,6 +64,26 @@ def check_model(
     return problems
 
 
+def weights_notes(model: Model, root: Path | None = None) -> list[str]:
+    """What to know of pretrained weights before they are used, one line each."""
+    name, weights = model.encoder_name, model.encoder_weights
+    if name is None or weights is None:
+        return []
+    notes = []
+    placed = None if is_file_name(weights) else find_placed(name, weights, root)
+    if placed is not None:
+        notes.append(f"encoder weights {weights!r} are read from {placed}")
+    if model.normalize == "imagenet":
+        mean, std = encoder_stats(name, weights)
+        if (mean, std) != IMAGENET:
+            said = ", ".join(f"{v:.3g}" for v in mean), ", ".join(f"{v:.3g}" for v in std)
+            notes.append(
+                f"encoder {name} was trained with mean ({said[0]}) and std ({said[1]}), not with "
+                "ImageNet's: -o model.normalize=encoder takes its own"
+            )
+    return notes
+
+
 def try_model(
     model: Model,
     task: str,
@@ -63,17 +91,26 @@ def try_model(
     channels: int,
     size: tuple[int, int],
     root: Path | None = None,
+    load_weights: bool = True,
 ) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     """Build the network and send one black picture of `size` through it.
 
     Pretrained weights are loaded too, so that what is absent is said once, before any fold begins,
     and what is fetched is fetched once.
 
+    Args:
+        load_weights: False where every fold has trained weights to go on from.
+
     Returns:
         number of parameters, shape of the input (1, C, h, w), shape of the logits (1, K', h, w).
     """
     segmenter = build_model(
-        model, task=task, n_classes=n_classes, channels=channels, root=root
+        model,
+        task=task,
+        n_classes=n_classes,
+        channels=channels,
+        load_weights=load_weights,
+        root=root,
     ).eval()
     images = torch.zeros(1, channels, *size)
     with torch.inference_mode():

@@ -57,6 +57,15 @@ def check_encoder(name: str) -> list[str]:
     return []
 
 
+def timm_weights(inner: str, weights: str) -> str | None:
+    """The full timm name whose weights are meant, or None: `imagenet` is the default of the name as given."""
+    model, _, tag = inner.partition(".")
+    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{model}.*")]
+    if weights in tags and tag in ("", weights):
+        return f"{model}.{weights}"
+    return inner if weights in ("imagenet", "pretrained") and tags else None
+
+
 def _unknown(name: str) -> str:
     text = unknown(name, known_encoders(), "encoder")
     if "did you mean" in text:
@@ -81,7 +90,7 @@ def pixel_stats(
     """
     if normalize == "image":
         return None
-    if normalize == "unit":
+    if normalize in ("unit", "dataset"):  # dataset: set when the training images are known
         return (0.0,) * channels, (1.0,) * channels
     mean, std = IMAGENET if normalize == "imagenet" else encoder_stats(encoder_name, weights)
     if channels == 1:
@@ -92,17 +101,22 @@ def pixel_stats(
 
 
 def encoder_stats(name: str | None, weights: str | None = None) -> Stats:
-    """The RGB mean and std that an encoder's weights were trained with."""
+    """The RGB mean and std that an encoder's weights were trained with.
+
+    Args:
+        weights: the pretrained tag; None or a file: the encoder's usual ones.
+    """
     if name is None:
         raise ConfigError(
-            "model.normalize: 'encoder' needs an encoder; use unit, imagenet or image"
+            "model.normalize: 'encoder' needs an encoder; use unit, imagenet, dataset or image"
         )
     inner = timm_name(name)
     if inner is not None:
-        config = timm.get_pretrained_cfg(inner)
+        full = timm_weights(inner, weights) if weights else None  # None: a file
+        config = timm.get_pretrained_cfg(full or inner)
         if config is None or not config.mean or not config.std:
             raise ConfigError(
-                f"model.normalize: timm publishes no mean and std of {name!r}; use unit, imagenet or image"
+                f"model.normalize: timm publishes no mean and std of {name!r}; use unit, imagenet, dataset or image"
             )
         return tuple(config.mean), tuple(config.std)
     if weights in TAG_STATS:

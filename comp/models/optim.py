@@ -1,4 +1,4 @@
-"""Optimizers by name, from torch and timm, with the encoder's learning rate apart.
+"""Optimizers by name, from torch and timm, with the learning rates of the encoder and its layers apart.
 
 Weight decay spares biases, norms and what a timm model asks to spare; timm's own split is bypassed,
 because it does nothing for groups that are given to it.
@@ -7,11 +7,13 @@ because it does nothing for groups that are given to it.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import timm.optim
 import torch
+from timm.models import group_parameters
 from torch import nn
 
 from comp.config import Optim
@@ -62,7 +64,8 @@ def build_optimizer(
     """Make the optimizer; build it after the network is on its device.
 
     Groups are called `encoder`, `encoder_no_decay`, `decoder`, `decoder_no_decay`, the decoder's last;
-    an encoder that is frozen for ever is in none, one frozen for n epochs is.
+    with `layer_decay` the encoder's are `encoder_0`, `encoder_0_no_decay`, ... from its first layer on.
+    An encoder that is frozen for ever is in none, one frozen for n epochs is.
 
     Args:
         fused: use the fused step where this optimizer has one for this device.
@@ -89,14 +92,17 @@ def build_optimizer(
 
 
 def parameter_groups(optim: Optim, segmenter: Segmenter) -> list[dict[str, Any]]:
-    """The parameters to train, by part and by whether weights decay."""
+    """The parameters to train, by part, by layer of the encoder and by whether weights decay."""
     spared = _spared(segmenter)
     groups = []
     encoder = [] if segmenter.freeze_encoder is True else segmenter.encoder_parameters()
-    parts = (
-        ("encoder", encoder, optim.encoder_lr or optim.lr),
-        ("decoder", segmenter.decoder_parameters(), optim.lr),
-    )
+    rate = optim.encoder_lr or optim.lr
+    parts = [("encoder", encoder, rate)]
+    if optim.layer_decay is not None and encoder and segmenter.encoder is not None:
+        layers = encoder_layers(segmenter.encoder)
+        slower = [optim.layer_decay ** (len(layers) - 1 - n) for n in range(len(layers))]
+        parts = [(f"encoder_{n}", layer, rate * slower[n]) for n, layer in enumerate(layers)]
+    parts.append(("decoder", segmenter.decoder_parameters(), optim.lr))
     for part, parameters, lr in parts:
         split = (
             (part + "_no_decay", [p for p in parameters if id(p) in spared], 0.0),
@@ -106,6 +112,44 @@ def parameter_groups(optim: Optim, segmenter: Segmenter) -> list[dict[str, Any]]
             if members:
                 groups.append({"params": members, "lr": lr, "weight_decay": decay, "name": name})
     return groups
+
+
+def encoder_layers(encoder: nn.Module) -> list[list[nn.Parameter]]:
+    """The encoder's parameters by layer, the first layer first.
+
+    Layers are the groups that a timm model tells (`group_matcher`); where none does, the stages as the
+    names of parameters tell them (layer1, stages_0, blocks.3), in the order in which they were made.
+    A part that is only a norm belongs to the layer before it.
+    """
+    names = [name for name, _ in encoder.named_parameters()]
+    keys: dict[str, Any] = dict(_told_layers(encoder)) or {name: stage_of(name) for name in names}
+    last = max((key for key in keys.values() if isinstance(key, int)), default=0)
+    layers: dict[Any, list[nn.Parameter]] = {}
+    for name, parameter in encoder.named_parameters():
+        layers.setdefault(keys.get(name, last), []).append(parameter)
+    found: list[list[nn.Parameter]] = []
+    for key in sorted(layers) if all(isinstance(k, int) for k in layers) else layers:
+        if found and all(p.ndim <= 1 for p in layers[key]):
+            found[-1] += layers[key]
+        else:
+            found.append(layers[key])
+    return found
+
+
+def _told_layers(encoder: nn.Module) -> dict[str, int]:
+    """Parameter name -> number of its layer, from the first timm model within; empty where there is none."""
+    for prefix, module in encoder.named_modules():
+        if callable(getattr(module, "group_matcher", None)):
+            told = group_parameters(module, module.group_matcher(coarse=False), reverse=True)
+            if len(set(told.values())) > 1:
+                return {f"{prefix}.{k}" if prefix else k: int(v) for k, v in told.items()}
+    return {}
+
+
+def stage_of(name: str) -> str:
+    """A parameter's stage: its name up to the first part with a number in it."""
+    found = re.match(r"(?:[^.\d]+\.)*[^.]*\d[^.]*(?=\.)", name)
+    return found.group() if found else name.rpartition(".")[0]
 
 
 def _spared(segmenter: nn.Module) -> set[int]:

@@ -8,6 +8,7 @@ config fixes is not tried. The choice is written to the run, which keeps it for 
 from __future__ import annotations
 
 import copy
+import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from typing import Any
 
 import torch
 
-from comp.config import ModelConfig
+from comp.config import ModelConfig, resolved
+from comp.files import digest, read_json, write_json
 from comp.models.build import build_model
 from comp.models.compute import Compute, cpu_has_bf16, decide_compute
 from comp.models.losses import build_loss, make_target
@@ -119,6 +121,72 @@ def choose(timings: Sequence[Timing]) -> Compute:
     if usual.seconds is not None and (best.seconds or 0.0) > CLEAR * usual.seconds:
         return usual.compute
     return best.compute
+
+
+def decide(
+    config: ModelConfig,
+    device_type: str,
+    memory: Path,
+    *,
+    task: str,
+    n_classes: int,
+    channels: int,
+    root: Path | None = None,
+) -> tuple[Compute, str]:
+    """Choose how a model is computed: by measuring where the config leaves it open, once a model and machine.
+
+    Args:
+        memory: a JSON file that keeps what was measured, by model, batch, size, device and torch version.
+
+    Returns:
+        the choice; what was measured, in words, or "" where nothing was left open.
+    """
+    ways = candidates(config, device_type)
+    if len(ways) == 1:
+        return ways[0], ""
+    device = torch.device(device_type)
+    key = digest(
+        {
+            "model": resolved(config.model),
+            "optim": resolved(config.optim),
+            "loss": sorted(config.loss),
+            "batch": [config.train.batch_size, *config.train.size],
+            "data": [task, n_classes, channels],
+            "ways": [way.as_dict() for way in ways],
+            "where": [device_name(device), torch.__version__],
+        }
+    )
+    known = read_json(memory) if memory.is_file() else {}
+    if key in known:
+        return Compute(**known[key]["compute"]), known[key]["told"] + " (measured before)"
+    timings = probe(
+        config, ways, task=task, n_classes=n_classes, channels=channels, device=device, root=root
+    )
+    chosen, told = choose(timings), tell(timings)
+    write_json(memory, known | {key: {"compute": chosen.as_dict(), "told": told}})
+    return chosen, told
+
+
+def tell(timings: Sequence[Timing]) -> str:
+    """The timings in words, the choice first: `bf16 channels_last 0.21 s a step (fp32 0.43, ...)`."""
+    chosen = choose(timings)
+    said = {
+        t.compute: f"{t.seconds:.3g} s" if t.seconds is not None else f"failed: {t.error}"
+        for t in timings
+    }
+    others = ", ".join(f"{_named(way)} {text}" for way, text in said.items() if way != chosen)
+    return f"{_named(chosen)} {said[chosen]} a step ({others})"
+
+
+def _named(way: Compute) -> str:
+    return f"{way.precision} {'channels_last' if way.channels_last else 'contiguous'}"
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself; threads do not enter: a slot has its own number of them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def make_step(

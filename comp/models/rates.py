@@ -7,6 +7,7 @@ learning rate; `min_lr` is in units of `optim.lr`, so that groups with another r
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,53 @@ def cosine(span: Span, *, min_lr: float = 0.0) -> Factor:
     """Half a cosine from `optim.lr` down to `min_lr`."""
     floor = _floor(span, min_lr)
     return lambda step: floor + (1 - floor) * (1 + math.cos(math.pi * span.share(step))) / 2
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """Cosines one after the other.
+
+    Args:
+        ends: steps done when each cycle is over.
+        floor: lowest factor.
+        tops: the factor that each cycle begins with.
+    """
+
+    ends: tuple[float, ...]
+    floor: float
+    tops: tuple[float, ...]
+
+    def ended(self, step: float) -> int:
+        """How many cycles are over after `step` steps."""
+        return bisect_right(self.ends, step + 1e-6)  # ends may be fractions, summed in floats
+
+    def __call__(self, step: float) -> float:
+        n = min(self.ended(step), len(self.ends) - 1)
+        start = self.ends[n - 1] if n else 0.0
+        length = self.ends[n] - start
+        share = min(1.0, max(0.0, step - start) / length) if length > 0 else 1.0
+        return _cosine_between(self.tops[n], self.floor, share)
+
+
+def restarts(
+    span: Span, *, cycles: int = 3, growth: float = 1.0, decay: float = 1.0, min_lr: float = 0.0
+) -> Restarts:
+    """`cycles` cosines from `optim.lr` down to `min_lr`, each `growth` times as long as the one before.
+
+    Each begins `decay` times as high as the one before. SGDR, Loshchilov and Hutter 2017, but the number
+    of cycles is given and fills the training. train.snapshots takes the weights at their ends.
+    """
+    if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1:
+        raise ValueError(f"cycles: expected a whole number >= 1, got {cycles!r}")
+    _positive("growth", growth)
+    if not 0 < decay <= 1:
+        raise ValueError(f"decay: expected a number in (0, 1], got {decay!r}")
+    floor = _floor(span, min_lr)
+    lengths = [growth**n for n in range(cycles)]
+    steps = max(0.0, span.steps)
+    ends = [steps * sum(lengths[: n + 1]) / sum(lengths) for n in range(cycles - 1)]
+    tops = tuple(max(floor, decay**n) for n in range(cycles))
+    return Restarts((*ends, steps), floor, tops)
 
 
 def poly(span: Span, *, power: float = 0.9, min_lr: float = 0.0) -> Factor:
@@ -165,6 +213,7 @@ def _cosine_between(start: float, end: float, share: float) -> float:
 SCHEDULES: dict[str, Callable[..., Any]] = {
     "constant": constant,
     "cosine": cosine,
+    "restarts": restarts,
     "poly": poly,
     "onecycle": onecycle,
     "step": step,

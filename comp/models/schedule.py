@@ -12,7 +12,7 @@ import torch
 
 from comp.config import Schedule as ScheduleConfig
 from comp.errors import ConfigError
-from comp.models.rates import SCHEDULES, Factor, Plateau, Span
+from comp.models.rates import SCHEDULES, Factor, Plateau, Restarts, Span
 from comp.registry import unknown
 
 __all__ = ["SCHEDULES", "Schedule", "build_schedule", "check_schedule"]
@@ -55,6 +55,13 @@ class Schedule:
     def lr(self) -> float:
         """The decoder's rate (the last group's) for the next step."""
         return float(self.optimizer.param_groups[-1]["lr"])
+
+    @property
+    def cycles_ended(self) -> int:
+        """How many cycles of `restarts` are over; 0 for every other schedule."""
+        if not isinstance(self.shape, Restarts):
+            return 0
+        return self.shape.ended(self.step - self.warmup_steps)
 
     def step_batch(self) -> None:
         """Call after every optimizer step."""
@@ -159,6 +166,7 @@ def canonical(name: str) -> str:
 ALIASES = {  # torch's names
     "constant": "ConstantLR",
     "cosine": "CosineAnnealingLR",
+    "restarts": "CosineAnnealingWarmRestarts",
     "poly": "PolynomialLR",
     "onecycle": "OneCycleLR",
     "step": "StepLR",

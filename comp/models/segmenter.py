@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Segmenter(nn.Module):
             (DeepLabV3, DeepLabV3Plus, PAN, UPerNet), which in a batch of 1 has one value a channel to norm.
         freeze_encoder: True, or the number of first epochs.
         mean, std: one number a channel; None: each image's own (normalize: image).
+        keep_stats: mean and std come from the training images and travel with the weights.
     """
 
     mean: Tensor
@@ -46,6 +48,7 @@ class Segmenter(nn.Module):
         freeze_batchnorm: int | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        keep_stats: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
@@ -54,12 +57,17 @@ class Segmenter(nn.Module):
         self.freeze_encoder = freeze_encoder
         self.freeze_batchnorm = freeze_batchnorm
         self.per_image = mean is None
-        # not in the state dict: they come from the config, as the rest of the architecture does
-        self.register_buffer(
-            "mean", torch.tensor(mean or (0.0,)).view(1, -1, 1, 1), persistent=False
-        )
-        self.register_buffer("std", torch.tensor(std or (1.0,)).view(1, -1, 1, 1), persistent=False)
+        # In the state dict only where the config alone does not say them.
+        for name, values in (("mean", mean or (0.0,)), ("std", std or (1.0,))):
+            self.register_buffer(
+                name, torch.tensor(values).view(1, -1, 1, 1), persistent=keep_stats
+            )
         self.set_epoch(0)
+
+    def set_pixel_stats(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take the mean and std of the training images (normalize: dataset), one number a channel."""
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1))
 
     def normalize(self, x: Tensor) -> Tensor:
         """Bring pixels to what the network wants; before any padding, which `image` would count in.

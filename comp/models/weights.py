@@ -17,13 +17,13 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import constants, hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from comp.errors import ConfigError, some
-from comp.models.encoders import check_encoder, timm_name
+from comp.models.encoders import check_encoder, timm_name, timm_weights
 from comp.registry import unknown
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -74,21 +74,38 @@ def check_weights(name: str, weights: str | None, root: Path | None = None) -> l
     return []
 
 
-def timm_weights(inner: str, weights: str) -> str | None:
-    """The full timm name whose weights are meant, or None: `imagenet` is the default of the name as given."""
-    model, _, tag = inner.partition(".")
-    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{model}.*")]
-    if weights in tags and tag in ("", weights):
-        return f"{model}.{weights}"
-    return inner if weights in ("imagenet", "pretrained") and tags else None
-
-
 def find_file(weights: str, root: Path | None) -> Path:
     """A file name is relative to `root` (the workspace), or absolute."""
     return (root or Path()) / Path(weights).expanduser()
 
 
-def fetch_native(name: str, tag: str) -> Path:
+def find_placed(name: str, weights: str, root: Path | None) -> Path | None:
+    """A file put by hand in place of a pretrained tag: ``weights/<encoder>.<tag>`` with any suffix."""
+    stem = placed_stem(name, weights)
+    return next((p for s in SUFFIXES if (p := find_file(f"{stem}{s}", root)).is_file()), None)
+
+
+def placed_stem(name: str, weights: str) -> str:
+    """Where a file stands in for a tag; timm's are named as on the hub, with the tag that is meant."""
+    inner = timm_name(name)
+    if inner is None:
+        return f"weights/{name}.{weights}"
+    full = timm_weights(inner, weights) or f"{inner}.{weights}"
+    config = timm.get_pretrained_cfg(full)
+    return f"weights/{full}" if config is None else f"weights/{config.architecture}.{config.tag}"
+
+
+def timm_url(full: str) -> str:
+    """Where timm's weights of a full name can be downloaded."""
+    config = timm.get_pretrained_cfg(full)
+    if config is None or not config.hf_hub_id:
+        return str(config.url) if config is not None else full
+    repo, _, revision = config.hf_hub_id.partition("@")
+    file = config.hf_hub_filename or "model.safetensors"
+    return f"https://huggingface.co/{repo}/resolve/{revision or 'main'}/{file}"
+
+
+def fetch_native(name: str, tag: str, root: Path | None = None) -> Path:
     """The file of smp's own pretrained weights, from the hub or its cache on disk.
 
     Raises:
@@ -100,18 +117,19 @@ def fetch_native(name: str, tag: str) -> Path:
         return Path(hf_hub_download(repo, filename="model.safetensors", revision=revision))
     except Exception as error:  # noqa: BLE001 - the hub's, the HTTP library's and the system's errors
         url = f"https://huggingface.co/{repo}/resolve/{revision}/model.safetensors"
-        raise ConfigError(
-            no_network(name, tag, url, f"weights/{name}.{tag}.safetensors", error)
-        ) from error
+        raise ConfigError(no_network(name, tag, url, root, error)) from error
 
 
-def no_network(name: str, tag: str, url: str, file: str, error: Exception) -> str:
-    """What to do where weights can neither be fetched nor found."""
+def no_network(name: str, tag: str, url: str, root: Path | None, error: Exception) -> str:
+    """What to do where weights can neither be fetched nor found: the one file, and where to put it."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    suffix = next((s for s in SUFFIXES if url.endswith(s)), ".pth")
+    file = find_file(f"{placed_stem(name, tag)}{suffix}", root)
     return (
-        f"model.encoder_weights: cannot fetch {tag!r} of encoder {name} ({reason}). Without a network: download {url} "
-        f"elsewhere, put it at {file} and set model.encoder_weights={file}; or train from scratch with "
-        "-o model.encoder_weights=null"
+        f"model.encoder_weights: cannot fetch {tag!r} of encoder {name} ({reason.rstrip('. ')}), and there is no "
+        f"file {file}. Without a network: download {url} elsewhere and put it there, it is found by "
+        f"that name; or bring the hub's cache ({constants.HF_HUB_CACHE}, moved by HF_HOME); or train from scratch "
+        "with -o model.encoder_weights=null"
     )
 
 

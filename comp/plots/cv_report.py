@@ -174,7 +174,8 @@ def _pseudo_part(cv: Mapping[str, Any]) -> list[str]:
         f"Trained with pseudo-labels of the test images by {kind} `{said[kind]}`: "
         f"{said['share'] * 100:.3g} % of every batch, soft, pixels with probabilities between {low:g} and "
         f"{high:g} ignored. The model of fold k saw only what the source's models of fold k say, which "
-        "were trained without fold k, so the scores above are out of fold as ever."
+        "were trained without fold k, so the scores above are out of fold as ever (the epoch that the "
+        "source kept may be chosen on fold k, which flatters as it does above)."
     )
     if len(said["members"]) > 1:
         text += f" Mean, each alike, of: {', '.join(said['members'])}."

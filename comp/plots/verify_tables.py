@@ -24,6 +24,8 @@ def render_findings(found: Findings, competition: Competition) -> str:
     ]
     if found.shift is not None:
         lines += ["", found.shift.told]
+    elif found.test.seen:
+        lines += ["", "train against test: too few images or pictures to compare"]
     if found.warnings:
         lines += ["", "warnings:", *(f"  {line}" for line in found.warnings)]
     return "\n".join(lines)

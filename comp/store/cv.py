@@ -81,7 +81,11 @@ def summarise(
         "views": views,
         "weights": done[0]["weights"] if done else None,
         "complete": len(done) == len(folds) and bool(folds),
-        **({} if run.pseudo is None else {"pseudo": {**run.pseudo, **run.config["train"]["pseudo"]}}),
+        **(
+            {}
+            if run.pseudo is None
+            else {"pseudo": {**run.pseudo, **run.config["train"]["pseudo"]}}
+        ),
     }
 
 

@@ -14,8 +14,12 @@ from comp.data.samples import (
 )
 from comp.errors import CompError, some
 from comp.models.losses import Target, make_target
-from comp.train.state import Loop
+from comp.train.made import judge_ema
+from comp.train.memory import cut, is_out_of_memory, next_cut, with_room
+from comp.train.state import Loop, copy_weights
 from comp.train.validate import Eyes, validate
+
+PSEUDO_LABELLED = "a pseudo-labelled test image"  # its number is negative
 
 
 def run_epoch(
@@ -30,7 +34,11 @@ def run_epoch(
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": lr, **train_epoch(loop, loader, epoch)}
     row["images_per_second"] = round(row.pop("samples") / (time.monotonic() - started), 2)
     if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
-        scores, terms, total = validate(loop.segmenter, val_indices, loop.eyes, loop.loss)
+        (scores, terms, total), loop.eyes = with_room(
+            loop.eyes,
+            lambda eyes: validate(loop.segmenter, val_indices, eyes, loop.loss),
+            loop.say,
+        )
         row["val_loss"] = total
         row |= {f"val_{k}": v for k, v in terms.items()} | {
             f"val_{k}": v for k, v in scores.items()
@@ -39,6 +47,10 @@ def run_epoch(
         loop.best_metric.offer(score, epoch + 1, loop.segmenter)
         loop.best_loss.offer(total, epoch + 1, loop.segmenter)
         loop.schedule.step_epoch(total, score)
+        if loop.averages.top is not None:
+            loop.averages.top.offer(score, epoch + 1, lambda: copy_weights(loop.segmenter))
+        if loop.averages.ema is not None:
+            row |= judge_ema(loop, loader, epoch, val_indices)
     row["seconds"] = round(time.monotonic() - started, 3)
     return row
 
@@ -55,28 +67,58 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
     loop.segmenter.train()
     loop.optimizer.zero_grad(set_to_none=True)
     for step, batch in enumerate(loader.epoch(epoch)):
-        target = batch_target(batch, eyes)
-        images = scale_image(batch["image"].to(eyes.device, non_blocking=True))
-        x = eyes.compute.to_layout(loop.segmenter.normalize(images))
-        with eyes.compute.autocast():
-            logits = loop.segmenter(x)
-        total, terms = loop.loss(logits, target)
-        n = len(images)
-        for name, value in {"loss": total.detach(), **terms}.items():
-            sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
-        n_samples += n
-        window = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
-        loop.scaler.scale(total / window).backward()
+        if step % train.accumulate == 0:
+            window, before = [], dict(sums)  # all of a step is done again where memory runs out
+        window.append(batch)
+        n_samples += len(batch["image"])
+        of = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
+        todo = [batch]
+        while not learn(loop, todo, of, sums):
+            loop.optimizer.zero_grad(set_to_none=True)
+            n, least = min(len(b["image"]) for b in window), loop.segmenter.min_batch
+            loop.parts = next_cut(loop.parts, n, train.accumulate, least, loop.say)
+            todo, sums = window, dict(before)
         if (step + 1) % train.accumulate == 0 or step + 1 == n_batches:
-            update(loop)
+            update(loop, epoch + 1)
         # On a GPU the check waits for the device, so it is made now and then and at the end.
         if eyes.device.type == "cpu" or step % 50 == 0 or step + 1 == n_batches:
             check_finite(sums["loss"], loop, epoch, step, batch["number"].tolist())
     return {f"train_{k}": float(v) / n_samples for k, v in sums.items()} | {"samples": n_samples}
 
 
-def update(loop: Loop) -> None:
-    """One optimizer step from the accumulated gradients."""
+def learn(
+    loop: Loop, batches: list[dict[str, torch.Tensor]], of: int, sums: dict[str, torch.Tensor]
+) -> bool:
+    """Add the gradients of batches, and their losses to `sums`; False where memory ran out.
+
+    Args:
+        of: batches that make one step.
+        sums: loss and terms times number of samples.
+    """
+    eyes = loop.eyes
+    try:
+        for batch in batches:
+            for part in cut(batch, loop.parts):
+                target = batch_target(part, eyes)
+                images = scale_image(part["image"].to(eyes.device, non_blocking=True))
+                x = eyes.compute.to_layout(loop.segmenter.normalize(images))
+                with eyes.compute.autocast():
+                    logits = loop.segmenter(x)
+                total, terms = loop.loss(logits, target)
+                n = len(images)
+                for name, value in {"loss": total.detach(), **terms}.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
+                share = n / len(batch["image"])  # 1 for a whole batch, which changes no bit
+                loop.scaler.scale(total * share / of).backward()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def update(loop: Loop, epoch: int = 0) -> None:
+    """One optimizer step from the accumulated gradients, in an epoch (the first is 1)."""
     clip = loop.job.config.train.clip_grad_norm
     if clip is not None:
         loop.scaler.unscale_(loop.optimizer)
@@ -84,7 +126,12 @@ def update(loop: Loop) -> None:
     loop.scaler.step(loop.optimizer)
     loop.scaler.update()
     loop.optimizer.zero_grad(set_to_none=True)
+    ended = loop.schedule.cycles_ended
     loop.schedule.step_batch()
+    if loop.averages.ema is not None:
+        loop.averages.ema.update(loop.segmenter)
+    if loop.averages.snapshots is not None and loop.schedule.cycles_ended > ended:
+        loop.averages.snapshots.take(epoch, copy_weights(loop.segmenter))
 
 
 def batch_target(batch: dict[str, torch.Tensor], eyes: Eyes) -> Target:
@@ -103,7 +150,7 @@ def check_finite(
     if not bool(torch.isfinite(total)):
         ids = ""
         if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
-            ids = f" (images {some([loop.eyes.seen.ids[n] for n in numbers])})"
+            ids = f" (images {some([loop.eyes.seen.ids[n] if n >= 0 else PSEUDO_LABELLED for n in numbers])})"
         raise CompError(
             f"the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
             f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comp.config import Competition, ModelConfig
+from comp.data.pseudo import PseudoSource
 from comp.files import Workspace
 from comp.registry import use_code_of
 
@@ -23,6 +24,7 @@ class FoldJob:
         config_hash: of all that the run is made of: config, compute, task, data, folds.
         test_hash: of the test image_ids.
         folds_hash: the folds file that the plan was made with; another one is refused.
+        pseudo: whose labels the test images are trained on with; None: without them.
     """
 
     root: Path
@@ -34,6 +36,7 @@ class FoldJob:
     config_hash: str
     folds_hash: str
     test_hash: str
+    pseudo: PseudoSource | None = None
 
     @property
     def workspace(self) -> Workspace:

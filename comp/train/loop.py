@@ -6,6 +6,7 @@ random state is set from (seed, epoch) before each epoch. So nothing random has 
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -14,8 +15,10 @@ import torch
 from comp.config import data_root
 from comp.data.augment import build_augment
 from comp.data.cache import Recipe, open_cache
+from comp.data.channel_stats import channel_stats
 from comp.data.fold_table import HELD_OUT, FoldTable, read_folds
 from comp.data.intake import Records, find_records
+from comp.data.pseudo_samples import pseudo_loader
 from comp.data.samples import (
     TrainLoader,
     TrainSamples,
@@ -29,6 +32,7 @@ from comp.store import read_result
 from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
 from comp.train.epoch import run_epoch
 from comp.train.job import Emit, FoldJob
+from comp.train.made import make_averaged
 from comp.train.outputs import predict_test_again, write_outputs
 from comp.train.state import Loop, copy_weights, make_loop, make_network
 from comp.train.validate import Eyes
@@ -62,7 +66,14 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     eyes = Eyes(competition, config, seen, truth, compute, device)
     if done is not None:
         emit({"type": "predict"})
-        return predict_test_again(job, eyes, make_network(job, eyes), records, done)
+        return predict_test_again(
+            job,
+            eyes,
+            make_network(job, eyes, pretrained=False),
+            records,
+            done,
+            lambda text: emit({"type": "note", "text": text}),
+        )
 
     augment = build_augment(config.augment, soft=recipe.soft)
     samples = TrainSamples(
@@ -73,10 +84,17 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         config.train.seed,
         competition.task,
         competition.n_classes,
+        competition.background,
     )
-    loader = train_loader(samples, config.train, device)
-    loop = make_loop(job, eyes, len(loader))
+    loader = make_loader(job, samples, records, device, emit)
+    if samples.drawing is not None:
+        emit({"type": "note", "text": samples.drawing.describe()})
     state = read_checkpoint(job.folder, lambda text: emit({"type": "note", "text": text}))
+    loop = make_loop(job, eyes, len(loader), pretrained=state is None)
+    loop.say = lambda text: emit({"type": "note", "text": text})
+    if config.model.normalize == "dataset":
+        stats = channel_stats(seen, train_indices)
+        loop.segmenter.set_pixel_stats(stats.mean, stats.std)
     if state is not None:
         loop.load(state)
         emit(
@@ -87,28 +105,39 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         )
     try:
         train_epochs(loop, loader, val_indices, emit)
+        began = time.monotonic()
+        averaged = make_averaged(loop, loader, val_indices)
+        loop.seconds += time.monotonic() - began
     finally:
         loader.close()
     emit({"type": "predict"})
     result = write_outputs(
         job,
-        eyes,
+        loop.eyes,
         loop.segmenter,
         {
             "best_metric": loop.best_metric.weights,
             "best_loss": loop.best_loss.weights,
             "last": copy_weights(loop.segmenter),
-        },
+        }
+        | {kind: made.weights for kind, made in averaged.items()},
         {
             "best_metric": loop.best_metric.epoch,
             "best_loss": loop.best_loss.epoch,
             "last": len(loop.history),
-        },
+        }
+        | {kind: max(made.epochs, default=0) for kind, made in averaged.items()},
         loop.history,
         val_indices,
         table.validation(HELD_OUT),
         records,
-        {"seconds_train": loop.seconds, "n_parameters": n_parameters(loop.segmenter)},
+        {
+            "seconds_train": loop.seconds,
+            "n_parameters": n_parameters(loop.segmenter),
+            "averaged": averaged,
+            "parts": loop.parts,
+        },
+        loop.say,
     )
     remove_checkpoints(job.folder)
     return result
@@ -131,6 +160,27 @@ def train_epochs(loop: Loop, loader: TrainLoader, val_indices: list[int], emit: 
             written = time.monotonic()
 
 
+def make_loader(
+    job: FoldJob, samples: TrainSamples, records: Records, device: torch.device, emit: Emit
+) -> TrainLoader:
+    """The loader of the fold's training images, with pseudo-labelled test images where the job says so."""
+    if job.pseudo is None:
+        return train_loader(samples, job.config.train, device)
+    loader = pseudo_loader(
+        job.pseudo,
+        job.fold,
+        samples,
+        job.config.augment,
+        job.workspace,
+        job.competition,
+        records.test,
+        job.folder,
+        device,
+    )
+    emit({"type": "note", "text": loader.text})
+    return loader
+
+
 def read_data(job: FoldJob) -> tuple[Records, FoldTable]:
     """The records and the folds that the plan was made with."""
     records = find_records(job.competition, data_root(job.workspace, job.competition))
@@ -143,10 +193,23 @@ def read_data(job: FoldJob) -> tuple[Records, FoldTable]:
 
 
 def stops_early(loop: Loop) -> bool:
-    """True when the monitored value has not improved for `patience` validations."""
+    """True when the monitored value has not improved for `patience` validations.
+
+    With an EMA neither its nor the raw weights' has; with snapshots only where a cycle has just ended.
+    """
     early = loop.job.config.train.early_stop
     if early is None:
         return False
-    best = loop.best_metric if early.monitor == "metric" else loop.best_loss
+    metric = early.monitor == "metric"
+    best = (loop.best_metric if metric else loop.best_loss).epoch
+    if loop.averages.ema is not None:  # it may still improve when the raw weights do not
+        name = loop.eyes.competition.metric_name if metric else "loss"
+        sign = 1.0 if metric and loop.best_metric.greater_is_better else -1.0
+        seen = [r for r in loop.history if not math.isnan(r.get(f"ema_{name}", math.nan))]
+        if seen:
+            best = max(best, max(seen, key=lambda r: sign * r[f"ema_{name}"])["epoch"])
+    snapshots = loop.averages.snapshots
+    if snapshots is not None and [p.epoch for p in snapshots.picked][-1:] != [len(loop.history)]:
+        return False  # no cycle ended in this epoch
     validations = [row["epoch"] for row in loop.history if "val_loss" in row]
-    return sum(epoch > best.epoch for epoch in validations) >= early.patience
+    return sum(epoch > best for epoch in validations) >= early.patience

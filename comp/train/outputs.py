@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from comp.data.cache import Cache, open_cache
 from comp.data.intake import Records
 from comp.files import commit
 from comp.models.segmenter import Segmenter
-from comp.predict import predict_images
+from comp.predict import predict_bands
 from comp.store import ProbsWriter, quantise, write_counts, write_csv, write_result
+from comp.store.cv import finite
 from comp.store.runs import RESULT
 from comp.train.job import FoldJob
-from comp.train.validate import Eyes, count_probs, scores_of
+from comp.train.made import Made
+from comp.train.memory import Say, with_room
+from comp.train.validate import Eyes, count_band, scores_of
 
 
 def write_outputs(
@@ -34,13 +38,16 @@ def write_outputs(
     heldout_indices: Sequence[int],
     records: Records,
     said: dict[str, Any],
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Write every file of the fold and return its result.
 
     Args:
-        weights: best_metric, best_loss and last; a kind without any validation falls back to last.
+        weights: best_metric, best_loss, last and the averaged kinds; an empty one falls back to last.
         heldout_indices: images of fold -2, scored once, here, with the chosen weights.
-        epochs: the epoch each kind of weights is of.
+        epochs: the epoch each kind of weights is of, or the last of those it is the mean of.
+        said: seconds_train, n_parameters; averaged: what `make_averaged` made; parts: of a batch.
+        say: told what the log should say.
     """
     started = time.monotonic()
     folder, competition, predict = job.folder, job.competition, job.config.predict
@@ -52,16 +59,19 @@ def write_outputs(
     segmenter.load_state_dict(weights[predict.weights])
     scores: dict[str, dict[str, float]] = {}
     for views in predict.tta:
-        written, counts = write_oof(job, eyes, segmenter, views, val_indices)
+        look = partial(write_oof, job, segmenter=segmenter, views=views)
+        (written, counts), eyes = with_room(eyes, partial(look, val_indices=val_indices), say)
         names += written
         scores[views] = scores_of(counts, competition)
     heldout: dict[str, dict[str, float]] = {}
     for views in predict.tta if heldout_indices else ():
-        written, counts = write_oof(job, eyes, segmenter, views, heldout_indices, "heldout")
+        look = partial(write_oof, job, segmenter=segmenter, views=views, kind="heldout")
+        (written, counts), eyes = with_room(eyes, partial(look, val_indices=heldout_indices), say)
         names += written
         heldout[views] = scores_of(counts, competition)
     if records.test:
-        names += write_test(job, eyes, segmenter, records)
+        names += with_room(eyes, lambda e: write_test(job, e, segmenter, records), say)[0]
+    averaged: dict[str, Made] = said.get("averaged", {})
     metric = competition.metric_name
     by_epoch = {row["epoch"]: row for row in history}
     result = {
@@ -74,7 +84,10 @@ def write_outputs(
         "views": scores,
         "score": scores[predict.tta[0]][metric],
         "weights": predict.weights,
-        "scores": {k: by_epoch.get(e, {}).get(f"val_{metric}") for k, e in epochs.items()},
+        "scores": {k: by_epoch.get(e, {}).get(f"val_{metric}") for k, e in epochs.items()}
+        | {kind: finite(made.score) for kind, made in averaged.items()},
+        "averaged": {kind: list(made.epochs) for kind, made in averaged.items()} or None,
+        "out_of_memory": smaller_batch(job, said.get("parts", 1)),
         "best_epoch": epochs[predict.weights] or len(history),
         "epochs": len(history),
         "seconds": round(said["seconds_train"] + time.monotonic() - started, 1),
@@ -92,8 +105,21 @@ def write_outputs(
     return write_result(folder, result, names)
 
 
+def smaller_batch(job: FoldJob, parts: int) -> dict[str, int] | None:
+    """What result.json says of batches that were cut because memory ran out."""
+    train = job.config.train
+    if parts == 1:
+        return None
+    return {"batch_size": train.batch_size // parts, "accumulate": train.accumulate * parts}
+
+
 def predict_test_again(
-    job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records, result: dict[str, Any]
+    job: FoldJob,
+    eyes: Eyes,
+    segmenter: Segmenter,
+    records: Records,
+    result: dict[str, Any],
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Predict the test images, which changed since, with the weights of a fold that is done."""
     from safetensors.torch import load
@@ -102,7 +128,9 @@ def predict_test_again(
     name = f"weights.{job.config.predict.weights}.safetensors"
     segmenter.load_state_dict(load((job.folder / name).read_bytes()))
     (job.folder / RESULT).unlink()  # not done until the new predictions are there
-    names = kept + (write_test(job, eyes, segmenter, records) if records.test else [])
+    names = kept
+    if records.test:
+        names += with_room(eyes, lambda e: write_test(job, e, segmenter, records), say)[0]
     said = {key: value for key, value in result.items() if key != "files"}
     said |= {"has_test": bool(records.test), "test_hash": job.test_hash}
     return write_result(job.folder, said, names)
@@ -158,13 +186,15 @@ def write_oof(
     Returns:
         the names written; counts (N, K, 4) in the order of `val_indices`.
     """
-    ids, counts = eyes.truth.ids, {}
-    predict = job.config.predict
+    ids = eyes.truth.ids
+    counts = {i: np.zeros((job.competition.n_classes, 4), np.int64) for i in val_indices}
+    predict = eyes.config.predict
     looks = job.config.train, predict, views, eyes.compute, eyes.device
     with ProbsWriter(job.folder / f"{kind}.{views}", predict.store) as writer:
-        for index, probs in predict_images(segmenter, eyes.seen, val_indices, *looks):
-            writer.append(ids[index], quantise(probs, predict.store))
-            counts[index] = count_probs(probs, index, eyes)
+        for band in predict_bands(segmenter, eyes.seen, val_indices, *looks):
+            q = quantise(band.probs, predict.store)
+            writer.append_rows(ids[band.index], band.row, q, band.size[0])
+            counts[band.index] += count_band(band, eyes)
         files = writer.commit()
     stacked = np.stack([counts[i] for i in val_indices])
     table = job.folder / f"{kind}.{views}.counts.csv"
@@ -174,14 +204,15 @@ def write_oof(
 
 def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records) -> list[str]:
     """Predict the test images with every set of views."""
-    config = job.config
+    config = eyes.config
     recipe = replace(eyes.seen.recipe, soft=False)
     cache: Cache = open_cache(job.workspace.cache, job.competition, records.test, recipe)
     names: list[str] = []
     for views in config.predict.tta:
         looks = config.train, config.predict, views, eyes.compute, eyes.device
         with ProbsWriter(job.folder / f"test.{views}", config.predict.store) as writer:
-            for index, probs in predict_images(segmenter, cache, range(len(cache.ids)), *looks):
-                writer.append(cache.ids[index], quantise(probs, config.predict.store))
+            for band in predict_bands(segmenter, cache, range(len(cache.ids)), *looks):
+                q = quantise(band.probs, config.predict.store)
+                writer.append_rows(cache.ids[band.index], band.row, q, band.size[0])
             names += [f.name for f in writer.commit()]
     return names

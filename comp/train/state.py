@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from comp.models.losses import WeightedLoss, build_loss
 from comp.models.optim import build_optimizer
 from comp.models.schedule import Schedule, build_schedule
 from comp.models.segmenter import Segmenter
+from comp.train.averaging import Averages, make_averages
 from comp.train.job import FoldJob
 from comp.train.validate import Eyes
 
@@ -71,6 +73,9 @@ class Loop:
     best_loss: Best
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # spent in earlier, interrupted attempts
+    averages: Averages = field(default_factory=Averages)
+    parts: int = 1  # that a batch is cut into, where memory ran out
+    say: Callable[[str], None] = lambda text: None  # told what the log should say
 
     def state(self) -> dict[str, Any]:
         return {
@@ -84,6 +89,8 @@ class Loop:
             "best_loss": self.best_loss.state(),
             "history": self.history,
             "seconds": self.seconds,
+            "averages": self.averages.state(),
+            "parts": self.parts,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -100,10 +107,16 @@ class Loop:
         self.best_metric.load(state["best_metric"])
         self.best_loss.load(state["best_loss"])
         self.history, self.seconds = state["history"], state["seconds"]
+        self.averages.load(state.get("averages", {}))
+        self.parts = state.get("parts", 1)
 
 
-def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
-    """The network as it is before training: pretrained, or random from (seed, fold)."""
+def make_network(job: FoldJob, eyes: Eyes, pretrained: bool = True) -> Segmenter:
+    """The network as it is before training: pretrained, or random from (seed, fold).
+
+    Args:
+        pretrained: False where trained weights come next: pretrained ones are not asked for again.
+    """
     config, competition = job.config, job.competition
     torch.manual_seed(derive(config.train.seed, "init", job.fold))
     segmenter = build_model(
@@ -111,6 +124,7 @@ def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
         task=competition.task,
         n_classes=competition.n_classes,
         channels=competition.data.channels,
+        load_weights=pretrained,
         root=job.root,
     ).to(eyes.device)
     if eyes.compute.channels_last:
@@ -118,10 +132,10 @@ def make_network(job: FoldJob, eyes: Eyes) -> Segmenter:
     return segmenter
 
 
-def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
-    """Build the network and what trains it, seeded by (seed, fold)."""
+def make_loop(job: FoldJob, eyes: Eyes, batches: int, pretrained: bool = True) -> Loop:
+    """Build the network and what trains it, seeded by (seed, fold); `pretrained` as `make_network` takes it."""
     config, competition, compute = job.config, job.competition, eyes.compute
-    segmenter = make_network(job, eyes)
+    segmenter = make_network(job, eyes, pretrained)
     optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
     steps = math.ceil(batches / config.train.accumulate)
     metric = find_metric(competition.metric_name)
@@ -141,4 +155,5 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int) -> Loop:
         eyes,
         Best(metric.greater_is_better),
         Best(greater_is_better=False),
+        averages=make_averages(config.train, segmenter, metric.greater_is_better),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from comp.metrics.scores import score_counts
 from comp.models.compute import Compute
 from comp.models.losses import Target, WeightedLoss, make_target
 from comp.models.segmenter import Segmenter
-from comp.predict import predict_images
+from comp.predict import Band, Place, predict_bands
 from comp.store import quantise
 
 REPORTED = {
@@ -58,10 +57,10 @@ class Eyes:
     device: torch.device
 
 
-def target_of(seen: Cache, indices: Sequence[int], competition: Competition) -> Target:
+def target_of(seen: Cache, places: Sequence[Place], competition: Competition) -> Target:
     """The truth of a batch on the network's grid, soft where the recipe is soft."""
     task, n_classes = competition.task, competition.n_classes
-    stored = [labels_of(seen, i) for i in indices]
+    stored = [labels_of(seen, p.index)[..., p.rows, p.columns] for p in places]
     if seen.recipe.soft:
         soft = [soft_target(labels, task, n_classes) for labels in stored]
         planes, valid = (torch.from_numpy(np.stack(part)) for part in zip(*soft, strict=True))
@@ -84,36 +83,36 @@ def validate(
 
     Returns:
         scores: every reported metric; terms: every loss term, unweighted; total: the weighted loss.
-        Losses are means over images of the loss of the batch each image was in.
+        Losses are means over images of the loss of the batch each image was in; an image seen by
+        windows has the mean over its windows.
     """
     sums: dict[str, float] = {}
     total = 0.0
 
-    def on_logits(logits: torch.Tensor, batch: list[int]) -> None:
+    def on_logits(logits: torch.Tensor, places: list[Place]) -> None:
         nonlocal total
-        target = target_of(eyes.seen, batch, eyes.competition)
+        target = target_of(eyes.seen, places, eyes.competition)
         target = Target(target.planes.to(eyes.device), target.valid.to(eyes.device))
         value, terms = loss(logits, target)
-        total += float(value) * len(batch)
+        share = sum(place.share for place in places)
+        total += float(value) * share
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term) * len(batch)
+            sums[name] = sums.get(name, 0.0) + float(term) * share
 
     counts = np.zeros((len(indices), eyes.competition.n_classes, 4), dtype=np.int64)
     place = {index: n for n, index in enumerate(indices)}
     train, predict = eyes.config.train, eyes.config.predict
-    for index, probs in predict_images(
+    for band in predict_bands(
         segmenter, eyes.seen, indices, train, predict, "none", eyes.compute, eyes.device, on_logits
     ):
-        counts[place[index]] = count_probs(probs, index, eyes)
+        counts[place[band.index]] += count_band(band, eyes)
     n = len(indices)
     return scores_of(counts, eyes.competition), {k: v / n for k, v in sums.items()}, total / n
 
 
-def count_probs(probs: np.ndarray, index: int, eyes: Eyes) -> np.ndarray:
-    """Counts (K, 4) of one image, through the same rounding and threshold as the stored OOF."""
-    q = quantise(probs, eyes.config.predict.store)
-    mask = decide(q, eyes.competition.task)
-    counted: Any = count_image(
-        mask, labels_of(eyes.truth, index), eyes.competition.task, eyes.competition.n_classes
-    )
-    return np.asarray(counted, dtype=np.int64)
+def count_band(band: Band, eyes: Eyes) -> np.ndarray:
+    """Counts (K, 4) of rows of one image, through the same rounding and threshold as the stored OOF."""
+    task, n_classes = eyes.competition.task, eyes.competition.n_classes
+    mask = decide(quantise(band.probs, eyes.config.predict.store), task)
+    labels = labels_of(eyes.truth, band.index)[..., band.rows, :]
+    return np.asarray(count_image(mask, labels, task, n_classes), dtype=np.int64)

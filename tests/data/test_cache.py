@@ -7,6 +7,7 @@ import os
 import pickle
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,16 @@ def test_the_name_changes_with_everything_that_changes_the_content(make_toy) -> 
     assert name() == before
     os.utime(records[3].masks[0], (1, 1))
     assert name() != before
+
+
+def test_the_name_says_which_mask_belongs_to_which_image(make_toy) -> None:
+    """Images of one place may share a mask; a mask given to another image is another content."""
+    toy = make_toy()
+    a, b, c = toy.records.train[:3]
+    first = [a, b, replace(c, masks=a.masks)]
+    second = [a, b, replace(c, masks=b.masks)]
+    paths = [index_path(toy.workspace.cache, toy.competition, r, Recipe()) for r in (first, second)]
+    assert paths[0] != paths[1]
 
 
 def test_all_unreadable_files_are_named_and_nothing_stays(make_toy) -> None:

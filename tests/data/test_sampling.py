@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,7 @@ def samples_of(toy: Any, sampler: dict[str, Any] | None, **train: Any) -> TrainS
     )
     return TrainSamples(
         cache, range(len(cache)), options, build_augment(()), options.seed, toy.competition.task,
-        toy.competition.n_classes,
+        toy.competition.n_classes, toy.competition.background,
     )  # fmt: skip
 
 
@@ -197,6 +198,21 @@ def test_all_crops_hold_foreground(make_toy, task: str) -> None:
             labels = batch["labels"].flatten(1)
             held = (labels == 1) if task != "multiclass" else (labels != 255)
             assert held.any(dim=1).all()
+
+
+def test_the_background_class_is_no_foreground(make_toy) -> None:
+    toy = make_toy("multiclass")
+    names = ("background", *toy.competition.classes[1:])
+    named = replace(toy, competition=toy.competition.model_copy(update={"classes": names}))
+    assert toy.competition.background is None and named.competition.background == 0
+    plain, samples = (samples_of(t, {"positive_share": 1.0, "samples": 40}) for t in (toy, named))
+    assert plain.drawing is not None and plain.drawing.foreground.all()
+    assert samples.drawing is not None
+    _, classes = samples.drawing.draw(0, 0)
+    assert set(classes.tolist()) <= set(range(1, len(names)))
+    for batch in epoch_of(TrainLoader(samples, 4, 0), 0):
+        labels = batch["labels"].flatten(1)
+        assert ((labels > 0) & (labels != 255)).any(dim=1).all()
 
 
 def test_whole_images_by_emptiness(make_toy) -> None:

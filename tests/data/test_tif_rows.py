@@ -98,11 +98,23 @@ def test_alpha_and_palette(small: None, tmp_path: Path) -> None:
 
 
 def test_an_absent_part_is_no_data(small: None, tmp_path: Path) -> None:
-    path = tmp_path / "sparse.tif"
+    """GDAL leaves parts without data out of a GeoTIFF; in any other file they were never written."""
     tile = draw(16, 16)
-    tiles = iter([tile if n % 3 != 1 else None for n in range(16)])
-    tifffile.imwrite(path, tiles, shape=(64, 64), dtype=np.uint8, tile=(16, 16), compression="zlib")
-    check_same(path)
+    keys = [(34735, "H", 4, (1, 1, 0, 0), True)]  # an empty GeoKeyDirectory
+    for path, tags in ((tmp_path / "sparse.tif", keys), (tmp_path / "holes.tif", [])):
+        tiles = iter([tile if n % 3 != 1 else None for n in range(16)])
+        tifffile.imwrite(
+            path,
+            tiles,
+            shape=(64, 64),
+            dtype=np.uint8,
+            tile=(16, 16),
+            compression="zlib",
+            extratags=tags,
+        )
+    check_same(tmp_path / "sparse.tif")
+    with pytest.raises(DataError, match=r"holes\.tif: .* parts hold no pixels"):
+        in_bands(tmp_path / "holes.tif")
 
 
 def test_small_files_and_other_kinds_are_left_to_decode(tmp_path: Path) -> None:

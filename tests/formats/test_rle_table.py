@@ -76,7 +76,16 @@ def test_a_training_table_has_the_same_layout() -> None:
     )  # fmt: skip
     layout = layout_of(rle, ("p", "q"))
     assert layout.class_names == ("p", "q") and layout.sample is None
-    for key in ("id_column", "rle_column", "class_column", "row", "order", "base", "relative", "empty"):
+    for key in (
+        "id_column",
+        "rle_column",
+        "class_column",
+        "row",
+        "order",
+        "base",
+        "relative",
+        "empty",
+    ):
         assert getattr(layout, key) == getattr(rle, key)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from comp.config import Model, ModelConfig
 from comp.errors import ConfigError
-from comp.models.check import check_model, try_model
+from comp.models.check import check_model, try_model, weights_notes
 
 
 def test_a_good_config_has_none() -> None:
@@ -86,3 +86,23 @@ def test_weights_that_cannot_be_had_are_said_before_any_fold(tmp_path: Path) -> 
     model = Model(arch="Unet", encoder_name="resnet18", encoder_weights="weights/none.safetensors")
     with pytest.raises(ConfigError, match=r"none\.safetensors"):
         try_model(model, "binary", 1, 3, (32, 32), tmp_path)
+
+
+def test_notes_on_pretrained_weights(tmp_path: Path) -> None:
+    def notes(**model: Any) -> list[str]:
+        return weights_notes(Model(**model), tmp_path)
+
+    assert notes(encoder_name="resnet18") == notes(arch="PlainUnet", encoder_name=None) == []
+    assert notes(encoder_name="resnet18", encoder_weights="imagenet") == []
+    (note,) = notes(encoder_name="tu-tf_efficientnet_b0", encoder_weights="ap_in1k")
+    assert "mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5)" in note
+    assert "-o model.normalize=encoder" in note
+    for normalize in ("encoder", "dataset", "unit"):
+        model = {"encoder_name": "xception", "encoder_weights": "imagenet", "normalize": normalize}
+        assert notes(**model) == []
+    (tmp_path / "weights").mkdir()
+    path = tmp_path / "weights" / "resnet18.imagenet.bin"
+    path.touch()
+    (note,) = notes(encoder_name="resnet18", encoder_weights="imagenet")
+    assert note == f"encoder weights 'imagenet' are read from {path}"
+    assert notes(encoder_name="resnet18", encoder_weights=str(path)) == []

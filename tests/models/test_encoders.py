@@ -44,6 +44,16 @@ def test_statistics_of_encoders() -> None:
     assert encoder_stats("tu-resnet18")[0] == pytest.approx(IMAGENET[0])
 
 
+def test_the_statistics_are_those_of_the_tag() -> None:
+    assert encoder_stats("tu-tf_efficientnet_b0")[0] == IMAGENET[0]
+    assert encoder_stats("tu-tf_efficientnet_b0", "imagenet")[0] == IMAGENET[0]
+    assert encoder_stats("tu-tf_efficientnet_b0", "ap_in1k") == ((0.5,) * 3, (0.5,) * 3)
+    assert encoder_stats("tu-tf_efficientnet_b0.ap_in1k", "imagenet")[0] == (0.5,) * 3
+    assert encoder_stats("tu-tf_efficientnet_b0", "weights/some.pth")[0] == IMAGENET[0]
+    mean, _ = pixel_stats("encoder", 4, "tu-tf_efficientnet_b0", "ap_in1k") or ((), ())
+    assert mean == (0.5,) * 4
+
+
 def test_channels() -> None:
     assert pixel_stats("unit", 2, None, None) == ((0.0, 0.0), (1.0, 1.0))
     assert pixel_stats("image", 2, None, None) is None
@@ -58,7 +68,7 @@ def test_without_an_encoder_or_its_numbers() -> None:
         pixel_stats("encoder", 3, None, None)
     with pytest.raises(
         ConfigError,
-        match="timm publishes no mean and std of 'tu-no_such_model'; use unit, imagenet or image",
+        match="timm publishes no mean and std of 'tu-no_such_model'; use unit, imagenet, dataset or image",
     ):
         encoder_stats("tu-no_such_model")
 

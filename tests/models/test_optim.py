@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
 from comp.config import Optim
 from comp.errors import ConfigError
-from comp.models.optim import build_optimizer, check_optimizer, known_optimizers
+from comp.models.optim import (
+    build_optimizer,
+    check_optimizer,
+    encoder_layers,
+    known_optimizers,
+    stage_of,
+)
 from comp.models.segmenter import Segmenter
 
 
@@ -45,6 +52,86 @@ def test_groups_split_parts_and_decay_with_the_decoder_last() -> None:
         ("decoder_no_decay", 1e-2, 0.0, 2),
         ("decoder", 1e-2, 0.1, 1),
     ]
+
+
+class Staged(nn.Module):
+    """An encoder of a stem with a norm of its own and two stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict(
+            {
+                "conv1": nn.Conv2d(1, 1, 1),
+                "bn1": nn.BatchNorm2d(1),
+                "layer1": nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)),
+                "layer2": nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)),
+            }
+        )
+        self.head = nn.Conv2d(1, 1, 1)
+
+
+class Told(Staged):
+    """The same, whose encoder says its layers as timm's models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder.group_matcher = lambda coarse: {  # type: ignore[assignment]
+            "stem": r"^conv1|bn1|layer1",
+            "blocks": [(r"^layer2\.0", None)],
+        }
+
+
+@pytest.mark.parametrize(("net", "layers"), [(Staged, 3), (Told, 2)])
+def test_earlier_layers_of_the_encoder_learn_slower(net: type[nn.Module], layers: int) -> None:
+    segmenter = Segmenter(net(), task="binary", head="sigmoid", stride=1)
+    optim = Optim(lr=1e-2, encoder_lr=1e-3, layer_decay=0.5, weight_decay=0.1)
+    optimizer = build_optimizer(optim, segmenter)
+    rates = {g["name"]: g["lr"] for g in optimizer.param_groups}
+    found = [rates[f"encoder_{n}_no_decay"] for n in range(layers)]
+    assert found == pytest.approx([1e-3 * 0.5 ** (layers - 1 - n) for n in range(layers)])
+    assert optimizer.param_groups[-1]["name"] == "decoder" and rates["decoder"] == 1e-2
+    ids = [id(p) for g in optimizer.param_groups for p in g["params"]]
+    assert sorted(ids) == sorted(id(p) for p in segmenter.parameters())
+
+
+def test_layers_that_a_timm_model_tells_are_taken() -> None:
+    told = encoder_layers(Told().encoder)
+    assert [len(layer) for layer in told] == [8, 4]  # a norm that no group matches joins the last
+    assert [len(layer) for layer in encoder_layers(Staged().encoder)] == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("resnet18", 5), ("tu-resnet18", 5), ("timm-efficientnet-b0", 17), ("mobilenet_v2", 19)],
+)
+def test_layers_of_encoders(name: str, layers: int) -> None:
+    encoder = smp.encoders.get_encoder(name, weights=None)
+    found = encoder_layers(encoder)
+    assert len(found) == layers
+    first = next(iter(encoder.parameters()))
+    assert any(p is first for p in found[0])
+    ids = [id(p) for layer in found for p in layer]
+    assert sorted(ids) == sorted(id(p) for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("conv1.weight", "conv1"),
+        ("layer3.0.conv1.weight", "layer3"),
+        ("model.stages_2.blocks.1.norm.weight", "model.stages_2"),
+        ("blocks.3.2.conv.weight", "blocks.3"),
+        ("stem.conv.weight", "stem.conv"),
+        ("pos_embed", ""),
+    ],
+)
+def test_the_stage_of_a_name(name: str, stage: str) -> None:
+    assert stage_of(name) == stage
+
+
+def test_layer_decay_leaves_a_network_without_encoder_and_a_frozen_one_alone() -> None:
+    names = [g["name"] for g in build_optimizer(Optim(layer_decay=0.5), small(True)).param_groups]
+    assert names == ["decoder_no_decay", "decoder"]
 
 
 def test_every_parameter_is_in_one_group() -> None:

@@ -76,12 +76,55 @@ def test_warm_up_climbs_in_a_line(name: str) -> None:
     assert rates[10] == pytest.approx(0.1)
 
 
+@given(
+    st.integers(1, 6),
+    st.sampled_from([0.5, 1.0, 1.7, 2.0]),
+    st.sampled_from([0.0, 0.3, 1.0, 2.5]),
+)
+def test_each_cycle_ends_once_where_the_rate_goes_up_again(
+    cycles: int, growth: float, warmup: float
+) -> None:
+    schedule = build("restarts", cycles=cycles, growth=growth, warmup_epochs=warmup)
+    rates, ends = [], []
+    for step in range(1, EPOCHS * STEPS + 1):
+        rates.append(schedule.lr)
+        before = schedule.cycles_ended
+        schedule.step_batch()
+        if schedule.cycles_ended > before:
+            ends.append(step)
+    assert schedule.cycles_ended == cycles and ends[-1] == EPOCHS * STEPS
+    climbs = [n for n in range(1, len(rates)) if rates[n] > rates[n - 1] and n > warmup * STEPS]
+    assert [n for n in climbs if n >= ends[0]] == [n for n in climbs if n in ends]
+
+
+def test_cycles_may_begin_lower_each_time() -> None:
+    rates = run(build("restarts", cycles=3, decay=0.5))
+    assert [rates[n] for n in (0, 10, 20)] == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_other_schedules_have_no_cycles() -> None:
+    schedule = build("cosine")
+    run(schedule)
+    assert schedule.cycles_ended == 0
+
+
 def test_half_an_epoch_of_warm_up() -> None:
     assert run(build("constant", warmup_epochs=0.5))[:4] == pytest.approx([0.04, 0.08, 0.1, 0.1])
 
 
 ORACLES = [
     ("cosine", {"min_lr": 0.01}, lambda o, n: lr_scheduler.CosineAnnealingLR(o, n, eta_min=0.01)),
+    (
+        "restarts",
+        {"cycles": 3, "min_lr": 0.01},
+        lambda o, n: lr_scheduler.CosineAnnealingWarmRestarts(o, n // 3, eta_min=0.01),
+    ),
+    (
+        "restarts",
+        {"cycles": 4, "growth": 2},
+        lambda o, n: lr_scheduler.CosineAnnealingWarmRestarts(o, n // 15, T_mult=2),
+    ),
+    ("restarts", {"cycles": 1}, lambda o, n: lr_scheduler.CosineAnnealingLR(o, n)),
     ("poly", {"power": 2.0}, lambda o, n: lr_scheduler.PolynomialLR(o, n, power=2.0)),
     (
         "onecycle",
@@ -199,6 +242,10 @@ def test_torchs_names_are_understood() -> None:
             {"name": "cosine", "min_lr": 0.5},
             r"schedule.min_lr: expected a rate in \[0, optim.lr = 0.1\], got 0.5",
         ),
+        ({"name": "restarts", "cycles": 0}, "schedule.cycles: expected a whole number >= 1, got 0"),
+        ({"name": "restarts", "cycles": 2.5}, "schedule.cycles: expected a whole number >= 1"),
+        ({"name": "restarts", "growth": 0}, "schedule.growth: expected > 0"),
+        ({"name": "restarts", "decay": 2}, r"schedule.decay: expected a number in \(0, 1\], got 2"),
         ({"name": "poly", "power": 0}, "schedule.power: expected > 0, got 0"),
         (
             {"name": "onecycle", "pct_start": 1},

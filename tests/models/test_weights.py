@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,13 @@ from torch import Tensor
 from comp.config import Model
 from comp.errors import ConfigError
 from comp.models.build import build_model
-from comp.models.weights import adapt_channels, check_weights, read_state
+from comp.models.weights import (
+    adapt_channels,
+    check_weights,
+    find_placed,
+    read_state,
+    timm_url,
+)
 
 
 def native(channels: int = 3) -> dict[str, Tensor]:
@@ -36,6 +45,7 @@ def build(weights: Path | str, encoder: str = "resnet18", channels: int = 3, **k
 
 
 def save(state: Any, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
     if path.suffix == ".safetensors":
         save_file(state, path)
     else:
@@ -210,34 +220,172 @@ def test_files_of_another_encoder_are_refused(tmp_path: Path) -> None:
         build(save([torch.zeros(1)], tmp_path / "list.pth"))
 
 
-def test_without_a_network_the_file_to_bring_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_file_to_bring_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def offline(*args: Any, **kwargs: Any) -> None:
         raise OSError("no route to host\nand more")
 
     monkeypatch.setattr("comp.models.weights.hf_hub_download", offline)
     with pytest.raises(ConfigError) as error:
-        build("imagenet")
+        build("imagenet", root=tmp_path)
+    file = tmp_path / "weights" / "resnet18.imagenet.safetensors"
     for part in (
-        "model.encoder_weights: cannot fetch 'imagenet' of encoder resnet18 (no route to host)",
+        "model.encoder_weights: cannot fetch 'imagenet' of encoder resnet18 (no route to host), and",
+        f"there is no file {file}. Without",
         "https://huggingface.co/smp-hub/resnet18.imagenet/resolve/",
-        "put it at weights/resnet18.imagenet.safetensors and set",
-        " model.encoder_weights=weights/resnet18.imagenet.safetensors; or",
+        "/model.safetensors elsewhere and put it there",
+        "HF_HOME",
         "-o model.encoder_weights=null",
     ):
         assert part in str(error.value)
+    assert "\n" not in str(error.value)
+    save(native(), file)  # what the message asks for is enough
+    assert torch.equal(
+        build("imagenet", root=tmp_path).encoder.conv1.weight, native()["conv1.weight"]
+    )
 
 
 @pytest.mark.parametrize("tag", ["imagenet", "c3_in1k"])
-def test_the_same_for_timm(monkeypatch: pytest.MonkeyPatch, tag: str) -> None:
+def test_the_same_for_timm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tag: str) -> None:
     def offline(*args: Any, **kwargs: Any) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
-    with pytest.raises(
-        ConfigError,
-        match=r"cannot fetch 'resnet10t(\.c3_in1k)?' of encoder tu-resnet10t \(no route to host\)",
+    file = tmp_path / "weights" / "resnet10t.c3_in1k.safetensors"
+    with pytest.raises(ConfigError) as error:
+        build(tag, "tu-resnet10t", root=tmp_path)
+    for part in (
+        f"cannot fetch '{tag}' of encoder tu-resnet10t (no route to host), and there is no file {file}.",
+        "download https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors elsewhere",
     ):
-        build(tag, "tu-resnet10t")
+        assert part in str(error.value)
+    full = timm.create_model("resnet10t", pretrained=False).state_dict()
+    save({k: v + 0.25 if v.is_floating_point() else v for k, v in full.items()}, file)
+    found = build(tag, "tu-resnet10t", root=tmp_path).encoder.model.state_dict()
+    assert torch.equal(found["bn1.weight"], full["bn1.weight"] + 0.25)
+
+
+def test_a_placed_file_goes_before_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def asked(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("comp.models.weights.hf_hub_download", asked)
+    (tmp_path / "weights").mkdir()
+    path = save(native(), tmp_path / "weights" / "resnet18.imagenet.pth")
+    assert find_placed("resnet18", "imagenet", tmp_path) == path
+    assert find_placed("resnet18", "ssl", tmp_path) is None
+    assert build("imagenet", root=tmp_path, channels=5).encoder.conv1.weight.shape[1] == 5
+
+
+@pytest.mark.parametrize(
+    ("full", "url"),
+    [
+        (
+            "resnet10t",
+            "https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors",
+        ),
+        (
+            "gcvit_base.in1k",
+            "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights-morevit/"
+            "gcvit_base_224_nvidia-f009139b.pth",
+        ),
+    ],
+)
+def test_where_timm_has_its_weights(full: str, url: str) -> None:
+    assert timm_url(full) == url
+
+
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_timm_weights_from_the_hub_fit_any_bands(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    torch.manual_seed(3)
+    state = timm.create_model("resnet10t", pretrained=False).state_dict()
+    asked = []
+
+    def load(model_id: str, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        asked.append(model_id)
+        return {k: v.clone() for k, v in state.items()}
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", load)
+    found = build("imagenet", "tu-resnet10t", channels).encoder.model.state_dict()
+    assert asked == ["timm/resnet10t.c3_in1k"]
+    stem, given = found["conv1.0.weight"], state["conv1.0.weight"]
+    assert stem.shape[1] == channels
+    assert torch.allclose(stem.sum(1), given.sum(1), atol=1e-5) or channels == 4  # reused in turn
+    assert torch.equal(found["layer2.0.conv1.weight"], state["layer2.0.conv1.weight"])
+
+
+OFFLINE = """
+import sys, torch
+from comp.config import Model
+from comp.models.build import build_model
+for name in ("resnet18", "tu-resnet10t"):
+    net = build_model(Model(encoder_name=name, encoder_weights="imagenet"), task="binary",
+                      n_classes=1, channels=4).encoder
+    print(name, float(next(iter(net.state_dict().values())).sum()))
+try:
+    build_model(Model(encoder_name="resnet34", encoder_weights="imagenet"), task="binary",
+                n_classes=1, channels=3)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def put_in_hub_cache(home: Path, repo: str, revision: str, state: dict[str, Tensor]) -> None:
+    """The files that a download leaves in HF_HOME."""
+    folder = home / "hub" / f"models--{repo.replace('/', '--')}"
+    commit = revision if len(revision) == 40 else "0" * 40
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / revision).write_text(commit)
+    save_file(state, folder / "snapshots" / commit / "model.safetensors")
+
+
+def test_a_filled_cache_is_enough_offline(tmp_path: Path) -> None:
+    settings = smp.encoders.encoders["resnet18"]["pretrained_settings"]["imagenet"]
+    put_in_hub_cache(tmp_path, settings["repo_id"], settings["revision"], native())
+    timms = timm.create_model("resnet10t", pretrained=False).state_dict()
+    put_in_hub_cache(tmp_path, "timm/resnet10t.c3_in1k", "main", timms)
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE],
+        env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+        | {"HF_HUB_CACHE": str(tmp_path / "hub"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, third = done.stdout.strip().splitlines()
+    total = (
+        build(save(native(), tmp_path / "w.pth"), channels=4).encoder.conv1.weight.detach().sum()
+    )
+    assert first.startswith("resnet18 ") and float(first.split()[1]) == pytest.approx(
+        float(total), rel=1e-3
+    )
+    assert second.startswith("tu-resnet10t ")
+    assert third.startswith("ConfigError model.encoder_weights: cannot fetch 'imagenet' of encoder")
+    assert f"({tmp_path / 'hub'}, moved by HF_HOME)" in third
+
+
+def test_a_trained_network_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("weights were asked for")
+
+    monkeypatch.setattr("comp.models.weights.hf_hub_download", asked)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", asked)
+    for name, weights in (
+        ("resnet18", "imagenet"),
+        ("tu-resnet10t", "c3_in1k"),
+        ("resnet18", "weights/that/is/gone.pth"),
+    ):
+        model = Model(encoder_name=name, encoder_weights=weights, normalize="encoder")
+        made = build_model(model, task="binary", n_classes=1, channels=3, load_weights=False)
+        made.load_state_dict(made.state_dict())
 
 
 def test_a_fetched_file_is_loaded_as_a_local_one(

@@ -220,3 +220,14 @@ def test_the_held_out_score_of_a_run_is_the_mean_over_its_folds() -> None:
     assert mean_heldout(report(folds=folds), "other") is None
     assert mean_heldout(report(folds=[folds[0], fold(1, 0.7)]), "m") is None
     assert mean_heldout({}, "m") is None
+
+
+def test_pseudo_labels_are_told() -> None:
+    said = {"share": 0.25, "confidence": [0.1, 0.9], "members": {"first (none)": {}}}
+    assert "Pseudo" not in render_cv(report())
+    text = render_cv(report(pseudo={**said, "run": "first"}))
+    assert "## Pseudo-labels" in text and "by run `first`: 25 % of every batch" in text
+    assert "between 0.1 and 0.9 ignored" in text and "Mean, each alike" not in text
+    two = {"first (none)": {}, "other (d4)": {}}
+    text = render_cv(report(pseudo={**said, "ensemble": "both", "members": two}))
+    assert "by ensemble `both`" in text and "of: first (none), other (d4)." in text

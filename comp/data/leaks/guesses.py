@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from shlex import quote
 
 import numpy as np
 
+from comp.data.groups import BY_FOLDERS, BY_NAMES
 from comp.data.leaks.prints import alike, chance_of_nearer
 
 DRAWS = 4000  # pairs of each kind that are compared
@@ -40,7 +42,7 @@ class Guess:
     """One way to group the images, and what speaks for it.
 
     Args:
-        witness: "names", "sequence", "meta" or "map".
+        witness: "folders", "names", "sequence", "meta" or "map".
         what: what the groups are, in words.
         groups: one a training image; "" for none.
         auc: how often pairs of one group look more alike than pairs of two; None: not asked.
@@ -61,9 +63,9 @@ class Guess:
 
     @property
     def told(self) -> str:
-        heard = (
-            "" if self.auc is None else f"; pairs of one group look more alike: AUC {self.auc:.2f}"
-        )
+        # Cut, not rounded: 0.648 stands below 0.65.
+        auc = None if self.auc is None else np.floor(self.auc * 100 + 1e-6) / 100
+        heard = "" if auc is None else f"; pairs of one group look more alike: AUC {auc:.2f}"
         verdict = "used" if self.used else "not used"
         return f"{self.witness}: {self.what}, {self.n_groups} groups{heard}; {verdict}: {self.why}"
 
@@ -89,6 +91,41 @@ def weigh(groups: Sequence[str], looks: np.ndarray) -> float:
     return chance_of_nearer(near, alike(looks, a[other], b[other]))
 
 
+def folder_groups(ids: Sequence[str]) -> list[str] | None:
+    """The folder of each image_id (``patient00/3`` -> ``patient00``), "" for none.
+
+    Folders that hold one image each are left for the ones they lie in; None where most images share no
+    folder with another, or all lie in one.
+    """
+    groups = [name.rpartition("/")[0] for name in ids]
+    while any(groups):
+        sizes = Counter(group for group in groups if group)
+        if sum(n for n in sizes.values() if n > 1) >= MIN_SHARE * len(ids):
+            return groups if len(set(groups) - {""}) > 1 else None
+        groups = [name.rpartition("/")[0] for name in groups]
+    return None
+
+
+def name_groups(ids: Sequence[str]) -> list[str]:
+    """Each image_id without its last number (``scene_y0_x256`` -> ``scene``); "" for names that are codes."""
+    return ["" if part is None else part[0] or "-" for part in map(_split_name, ids)]
+
+
+def guess_by_folder(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess | None:
+    """Groups from folders in the ids: believed whatever the pictures look like, for people made them."""
+    groups = folder_groups(ids)
+    if groups is None:
+        return None
+    n, auc = len(set(groups) - {""}), weigh(groups, looks)
+    what = f"folders ({next(f'{i} -> {g}' for i, g in zip(ids, groups, strict=True) if g)})"
+    if n < n_splits:
+        why = f"too few for {n_splits} folds; if they are right: `comp folds --groups {BY_FOLDERS}`"
+        why += f" with folds.n_splits at most {n}"
+        return Guess("folders", what, tuple(groups), auc, False, why)
+    why = "a folder is a group whatever it looks like"
+    return Guess("folders", what, tuple(groups), auc, True, why)
+
+
 def guess_by_name(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess | None:
     """Groups from file names: `scene_y0_x256` -> `scene`, `video3_0017` -> `video3_`.
 
@@ -97,7 +134,7 @@ def guess_by_name(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess
     parts = [_split_name(name) for name in ids]
     if sum(part is not None for part in parts) < 0.9 * len(ids):
         return None
-    groups = tuple("" if part is None else part[0] or "-" for part in parts)
+    groups = tuple(name_groups(ids))
     sizes = Counter(groups)
     together = sum(n for name, n in sizes.items() if name and n > 1)
     n_groups = len(set(groups) - {""})
@@ -109,7 +146,10 @@ def guess_by_name(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess
         what = f"names without their last numbers ({example})"
         if auc >= NAMES_AUC:
             return Guess("names", what, groups, auc, True, "the pictures agree")
-        return Guess("names", what, groups, auc, False, f"below {NAMES_AUC}, as by chance")
+        why = (
+            f"below {NAMES_AUC}, as by chance; if they are right: `comp folds --groups {BY_NAMES}`"
+        )
+        return Guess("names", what, groups, auc, False, why)
     return _blocks(ids, [part or ("", 0) for part in parts], looks, n_splits)
 
 
@@ -191,7 +231,8 @@ def guess_by_column(
         elif len(links) >= MANY_LINKS and n >= 2 * n_splits:
             told, good = f"{inside} of {len(links)} linked pairs lie inside its groups", True
         else:
-            told, good = "too little speaks for it; name it in folds.group if it is right", False
+            told = f"too little speaks for it; if it is right: `comp folds --groups {quote(name)}`"
+            good = False
         guesses.append(Guess("meta", f"column {name!r}", groups, auc, good, told))
     guesses.sort(key=lambda g: (not g.used, -g.n_groups))
     for place, other in enumerate(guesses):

@@ -22,6 +22,10 @@ MAX_STRETCH = 0.03  # by which the shapes (H / W) of two copies may differ
 ROWS = 256  # hashes compared at once
 PAIRS = 4096  # candidates checked at once
 FREQUENCIES = 8
+TURNS = (
+    "the same way up", "mirrored left to right", "turned by 90 degrees", "mirrored and turned",
+    "turned by 180 degrees", "mirrored top to bottom", "turned by 90 degrees", "mirrored and turned",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class NearPair:
     j: int
     turn: int
     alike: float
+
+    @property
+    def how(self) -> str:
+        """What was done to one of the two, in words."""
+        return TURNS[self.turn]
 
 
 def turn_image(image: np.ndarray, turn: int) -> np.ndarray:

@@ -10,14 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from comp.data.leaks.guesses import Guess, guess_by_column, guess_by_name
+from comp.data.leaks.guesses import Guess, guess_by_column, guess_by_folder, guess_by_name
 from comp.data.leaks.near import NearPair, find_near_duplicates
 from comp.data.leaks.places import guess_by_place, read_footprint
 from comp.data.leaks.prints import ImagePrint
 from comp.data.leaks.seams import Seams, find_seams
 from comp.data.leaks.unions import Unions, sets_of
+from comp.errors import some
 
-TRUST = ("meta", "map", "names", "sequence")  # witnesses that group all images; one is used
+TRUST = (
+    "meta",
+    "map",
+    "folders",
+    "names",
+    "sequence",
+)  # witnesses that group all images; one is used
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,28 @@ class Leaks:
         n = sum(i < self.n_train for members in sets for i in members)
         return n, len(sets), max(map(len, sets), default=0)
 
-    def across(self, links: Sequence[tuple[int, int]]) -> int:
-        """Training images in one set with a test image."""
-        sets = sets_of(len(self.ids), links)
-        mixed = [m for m in sets if m[-1] >= self.n_train]
-        return sum(i < self.n_train for members in mixed for i in members)
+    def across(self, links: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """(training image, test image) of one set, positions: the direct links, and one more pair for
+        each image of such a set that has none.
+        """
+        n = self.n_train
+        pairs = {(min(pair), max(pair)) for pair in links if min(pair) < n <= max(pair)}
+        bound = {i for pair in pairs for i in pair}
+        for members in sets_of(len(self.ids), links):
+            if members[0] < n <= members[-1]:
+                pairs |= {
+                    (i, members[-1]) if i < n else (members[0], i)
+                    for i in members
+                    if i not in bound
+                }
+        return sorted(pairs)
+
+    @property
+    def near_in_test(self) -> list[tuple[int, int, str]]:
+        """(training image, test image, how they lie to each other) of near duplicates, exact ones too."""
+        how = {(p.i, p.j): p.how for p in self.near}
+        pairs = self.across(list(how))
+        return [(i, j, how.get((i, j), "by way of another copy")) for i, j in pairs]
 
     @cached_property
     def group(self) -> tuple[str, ...]:
@@ -99,7 +123,9 @@ class Leaks:
         else:
             lines.append("seams are not believed: chance finds as many")
         if across := self.across(self.links):
-            lines.append(f"{across} training images belong to one picture with a test image")
+            named = some(f"{self.ids[i]} ~ {self.ids[j]}" for i, j in across)
+            n = len({i for i, _ in across})
+            lines.append(f"{_many(n, 'training image')} and test images show one picture: {named}")
         lines += [guess.told for guess in self.guesses]
         return lines
 
@@ -115,6 +141,11 @@ class Leaks:
             f"{len(names)} of {self.n_train} training images in {_many(len(counts), 'group')}, the largest of"
             f" {max(counts.values())}; {alone} stand alone"
         )
+
+
+def _same(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether two ways to group put the same images together."""
+    return len(set(a)) == len(set(b)) == len(set(zip(a, b, strict=True)))
 
 
 def _many(n: int, noun: str) -> str:
@@ -150,7 +181,10 @@ def look_for_leaks(
     guesses: list[Guess] = []
     if n_train > 1 and all(look is not None for look in trained):
         looks = np.stack([look for look in trained if look is not None])
-        if (named := guess_by_name(ids[:n_train], looks, n_splits)) is not None:
+        if (inside := guess_by_folder(ids[:n_train], looks, n_splits)) is not None:
+            guesses.append(inside)
+        named = guess_by_name(ids[:n_train], looks, n_splits)
+        if named is not None and (inside is None or not _same(named.groups, inside.groups)):
             guesses.append(named)
         links = [(i, j) for i, j in found.links if i < n_train and j < n_train]
         guesses += guess_by_column(columns, looks, links, n_splits)
