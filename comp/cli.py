@@ -220,7 +220,8 @@ def folds(
         str | None,
         typer.Option(
             "--groups",
-            help="instead of folds.group: auto (what the leak radar finds), or a column of data.meta",
+            help="instead of folds.group: a column of data.meta; auto: what the leak radar finds; "
+            "names, folders: what the image ids tell",
             show_default=False,
         ),
     ] = None,

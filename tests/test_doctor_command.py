@@ -67,7 +67,7 @@ def test_a_sound_workspace_is_well_and_nothing_is_written(workspace: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 training images" in done.stdout and "no folds/toy.csv yet" in done.stdout
     assert "ok    small: loss" in done.stdout and "distinct views of 32" in done.stdout
-    assert "all 2 folds" in done.stdout and done.stdout.rstrip().endswith("all is well")
+    assert "cv (2 folds)" in done.stdout and done.stdout.rstrip().endswith("all is well")
     assert listing(workspace) == before
 
 

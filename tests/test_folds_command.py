@@ -13,7 +13,7 @@ import pytest
 from comp.commands.folds import run
 from comp.config import Competition
 from comp.data.split import read_folds
-from comp.errors import ConfigError, DataError, FoldsError, RunMismatchError
+from comp.errors import ConfigError, DataError, FoldsError, RunMismatchError, UnknownNameError
 from comp.files import Workspace
 
 
@@ -156,6 +156,31 @@ def test_a_column_may_be_named_instead(
     table = run(workspace, config, groups="Slide")
     assert table.scheme == "group" and table.group[:4] == ("0", "0", "0", "1")
     assert "scheme group, group Slide" in capsys.readouterr().out
+
+
+def test_a_column_that_is_not_there_is_said_first(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = r"data\.meta: a CSV, relative to data\.root, with one row an image"
+    with pytest.raises(FoldsError, match=told):
+        run(workspace, competition(n_splits=3), groups="site")
+    with pytest.raises(FoldsError, match=r"scheme logo needs groups.*data\.meta is not set"):
+        run(workspace, competition(n_splits=3, scheme="logo"))
+    with pytest.raises(UnknownNameError, match="'leave_one_group_out'; here it is called 'logo'"):
+        run(workspace, competition(n_splits=3, scheme="leave_one_group_out"))
+    assert capsys.readouterr().out == "" and not workspace.cache.exists()
+
+
+def test_ids_may_tell_the_groups(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("images", "masks"):
+        for k in range(12):
+            path = workspace.root / "data" / name / f"{k:02d}.png"
+            path.rename(path.with_name(f"s{k // 3}_{k % 3}.png"))
+    table = run(workspace, competition(n_splits=2, scheme="kfold"), groups="names")
+    assert table.group[:4] == ("s0_", "s0_", "s0_", "s1_") and table.scheme == "group"
+    assert "write `scheme: group` and `group: names` under" in capsys.readouterr().out
+    with pytest.raises(FoldsError, match=r"folds\.group is folders, but the image ids name no"):
+        run(workspace, competition(n_splits=2), groups="folders")
 
 
 def test_no_data_no_folds(tmp_path: Path) -> None:

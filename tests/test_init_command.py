@@ -20,8 +20,10 @@ from comp.data.intake_seen import Understood
 from comp.data.intake_tables import class_table, code_shape, group_columns, read_tables
 from comp.data.intake_yaml import competition_yaml
 from comp.data.labels import read_labels
+from comp.data.schemes import FOLD_SCHEMES
 from comp.errors import DataError, UsageError
 from comp.files import Workspace
+from comp.formats.rle_table import check_layout
 from comp.formats.table import parse_table
 
 spec = importlib.util.spec_from_file_location("drawn", Path(__file__).with_name("drawn.py"))
@@ -204,6 +206,42 @@ def test_a_class_in_the_id(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- workspace
 
 
+def test_several_classes_without_a_sample_get_rows_that_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = drawn.draw_kaggle(tmp_path / "data", 32, task="multiclass")
+    sample = (data / "sample_submission.csv").read_text().splitlines()
+    for table in ("train.csv", "sample_submission.csv"):
+        (data / table).unlink()
+    comp, _ = made(tmp_path / "ws", data)
+    assert (comp.submission.row, comp.submission.class_column) == ("image_class", "ClassId")
+    assert check_layout(comp.submission, comp.n_classes).name == "image_class"
+    assert "a guess, for no sample submission is there" in capsys.readouterr().out
+    rows = dict.fromkeys(line.split(",")[0] for line in sample[1:])
+    (data / "sample_submission.csv").write_text(
+        "ImageId,EncodedPixels\n" + "".join(f"{i},1 1\n" for i in rows)
+    )
+    made(tmp_path / "ws2", data)
+    assert "its rows name no class, but the masks hold 3 classes" in capsys.readouterr().out
+
+
+def test_what_the_lines_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.zeros((24, 24, 3), np.uint8)
+    mask = np.add.outer(np.arange(24), np.arange(24)).astype(np.uint8) // 4
+    for part, n in (("train", 4), ("val", 2), ("test", 2)):
+        for k in range(n):
+            drawn.save(tmp_path / f"data/{part}/{part}{k}.png", image)
+            drawn.save(tmp_path / f"data/{part}annot/{part}{k}.png", mask)
+    comp, _ = made(tmp_path / "ws", tmp_path / "data")
+    assert comp.n_classes == 12
+    said = capsys.readouterr().out
+    assert "training part (4 images), validated on their validation part (2)" in said
+    assert "testannot/: 2 masks of test images, not used" in said
+    assert "(and 4 more)" in said and "8: 0." not in said
+    text = (tmp_path / "ws/configs/competition.yaml").read_text()
+    assert f"# {', '.join(FOLD_SCHEMES)}" in text
+
+
 def test_what_is_written(tmp_path: Path) -> None:
     data = drawn.draw_atrous(tmp_path / "my comp" / "raw")
     target = init.run(tmp_path / "my comp", data)
@@ -341,7 +379,10 @@ def test_two_samples_and_mixed_bands_are_refused(tmp_path: Path) -> None:
 
     tifffile.imwrite(data / "five.tif", five, photometric="minisblack", planarconfig="contig")
     (data / "five.tif").rename(data / "images/p_000.png")
-    with pytest.raises(DataError, match="images of 3, 5 bands; all must have the same number"):
+    with pytest.raises(
+        DataError,
+        match=r"images of 3, 5 bands: 3 bands: 15 \(p_001\.png, .*; 5 bands: 1 \(p_000\.png\), of 16",
+    ):
         init.run(tmp_path / "ws", data)
 
 

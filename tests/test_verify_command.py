@@ -13,6 +13,10 @@ from PIL import Image
 
 from comp.commands import folds, init, verify
 from comp.config import load_competition
+from comp.data.findings import Findings
+from comp.data.intake import Records
+from comp.data.leaks.radar import Leaks, look_for_leaks
+from comp.data.scan import Scan
 from comp.errors import DataError
 from comp.files import Workspace
 
@@ -20,6 +24,9 @@ spec = importlib.util.spec_from_file_location("drawn", Path(__file__).with_name(
 assert spec is not None and spec.loader is not None
 drawn = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(drawn)
+
+
+NO_SEAMS = look_for_leaks([], 0, [], [], {}, 5).seams
 
 
 def run(root: Path, *overrides: str) -> None:
@@ -81,14 +88,52 @@ def test_a_mask_is_judged_although_its_image_is_broken(root: Path) -> None:
     assert "masks/p_005.png: not an image" in str(caught.value)
 
 
-def test_only_the_first_twenty_are_listed(root: Path) -> None:
+def test_every_unreadable_file_is_listed_before_the_rest(root: Path) -> None:
+    (root / "data/masks/p_002.png").unlink()
     for path in (root / "data").rglob("*.png"):
-        path.write_bytes(b"")
+        if path.stem != "p_003":
+            path.write_bytes(b"")
+    Image.fromarray(np.full((48, 64), 7, np.uint8)).save(root / "data/masks/p_003.png")
     with pytest.raises(DataError) as caught:
         run(root, "data.train_rle=null")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "36 problems in the data:" and lines[-1] == "  and 16 more"
-    assert len(lines) == 22
+    assert lines[0] == "34 problems in the data:" and len(lines) == 34
+    assert all("empty file (0 bytes)" in line for line in lines[1:33])
+    assert lines[-1].startswith("  and 2 more: see folds/") and lines[-1].endswith(".verify.json")
+
+
+def test_other_problems_are_listed_up_to_twenty() -> None:
+    found = Findings(
+        Records([], []), Scan(broken=["b"]), Scan(), Leaks((), 0, (), NO_SEAMS), None,
+        ["b", *(f"p{k}" for k in range(30))],
+    )  # fmt: skip
+    lines = verify.list_problems(found, "v.json").splitlines()
+    assert lines[:2] == ["31 problems in the data:", "  b"]
+    assert len(lines) == 22 and lines[-1] == "  and 11 more: see v.json"
+    found.problems, found.train.broken = [f"b{k}" for k in range(90)], ["b"] * 90
+    lines = verify.list_problems(found, "v.json").splitlines()
+    assert len(lines) == 52 and lines[-1] == "  and 40 more: see v.json"
+
+
+@pytest.mark.parametrize("how", ["mirrored left to right", "turned by 180 degrees"])
+def test_a_turned_training_image_in_the_test_set_is_warned_of(
+    root: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    crops(root)
+    with Image.open(root / "data/images/p_005.png") as image:
+        pixels = np.asarray(image)
+    turned = pixels[:, ::-1] if how.startswith("mirrored") else pixels[::-1, ::-1]
+    Image.fromarray(np.ascontiguousarray(turned)).save(root / "data/test/images/t_018.png")
+    run(root)
+    said = capsys.readouterr().out
+    assert (
+        f"1 train images are near duplicates of 1 test images: p_005 ~ t_018 ({how}); the" in said
+    )
+    comp = load_competition(root)
+    told = json.loads(Workspace(root, comp.name).verify_json.read_text(encoding="utf-8"))
+    pairs = told["near_duplicates_of_train_and_test"]
+    assert pairs == [{"train": "p_005", "test": "t_018", "how": how}]
+    assert any("p_005 ~ t_018" in line for line in told["warnings"])
 
 
 def test_exact_duplicates_and_leaks_into_the_test_set(

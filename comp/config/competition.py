@@ -282,7 +282,8 @@ class Folds(Section):
     seed: Annotated[StrictInt, Field(ge=0, le=2**32 - 1)] = 0
     group: str | None = Field(
         None,
-        description="column of data.meta, or auto: what the leak radar finds; images of one group share a fold",
+        description="images of one group share a fold: a column of data.meta; auto: what the leak radar finds; "
+        "names (s3_017: s3_), folders (a/17: a): what the image ids tell",
     )
     stratify: str | None = Field(
         None, description="column of data.meta; default: coverage and emptiness, or class presence"

@@ -6,6 +6,7 @@ Boxes alone are no truth here. Files larger than a stated limit are refused befo
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from comp.config import IGNORE
-from comp.data.coco_shapes import counts_mask, polygon_mask
+from comp.data.coco_shapes import Part, counts_part, polygon_parts
 from comp.data.manifest import leaves_root
 from comp.errors import DataError
 
@@ -82,27 +83,28 @@ class CocoTable:
                 f" there, but the image file is {height} x {width}"
             )
         for number, one in enumerate(sorted(image.annotations, key=lambda a: not a.crowd)):
+            plane, value = planes[one.category], IGNORE if one.crowd else 1
             try:
-                drawn = _draw(one, height, width)
+                for top, left, inside in _drawn(one, height, width):
+                    box = plane[top : top + inside.shape[0], left : left + inside.shape[1]]
+                    np.copyto(box, value, where=inside)
             except ValueError as error:
                 raise DataError(
                     f"{self.source}: {file_name!r}, annotation {number + 1} of the image: {error}"
                 ) from error
-            planes[one.category][drawn] = IGNORE if one.crowd else 1
         return planes
 
 
-def _draw(one: Annotation, height: int, width: int) -> np.ndarray:
-    """(H, W) bool."""
-    if one.counts is not None:
-        (high, wide), counts = one.counts
-        if (high, wide) != (height, width):
-            raise ValueError(f"counts for {high} x {wide}, the image is {height} x {width}")
-        return counts_mask(counts, height, width) > 0
-    drawn = np.zeros((height, width), bool)
-    for points in one.polygons:
-        drawn |= polygon_mask(points, height, width) > 0
-    return drawn
+def _drawn(one: Annotation, height: int, width: int) -> Iterator[Part]:
+    """Boxes (top, left, bool pixels) that together are the object."""
+    if one.counts is None:
+        for points in one.polygons:
+            yield from polygon_parts(points, height, width)
+        return
+    (high, wide), counts = one.counts
+    if (high, wide) != (height, width):
+        raise ValueError(f"counts for {high} x {wide}, the image is {height} x {width}")
+    yield from counts_part(counts, height, width)
 
 
 def looks_like_coco(path: Path) -> bool:

@@ -33,7 +33,8 @@ def _check_folds(folds: Folds) -> list[str]:
     problems = []
     if scheme in GROUPED and folds.group is None:
         problems.append(
-            f"folds.group: scheme {scheme} needs a column of data.meta, auto, names or folders"
+            f"folds.group: scheme {scheme} needs a column of data.meta (a CSV relative to data.root, one row"
+            " an image, ids in data.meta_id_column), or auto, names or folders"
         )
     if scheme == "time" and folds.time is None:
         problems.append("folds.time: scheme time needs a column of data.meta")

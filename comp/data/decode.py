@@ -35,6 +35,7 @@ _PILLOW: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"BM", BmpImageFile),
     (b"GIF8", GifImageFile),
 )
+_UNTOLD = 128  # what JPEG decoders show, without a word, where a file has no more to say
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def decode(path: Path, indices: bool = False, max_pixels: int = MAX_PIXELS) -> S
     """Read one file as stored.
 
     Args:
-        indices: keep the indices of a palette and the numbers of 2- and 4-bit greys (masks);
-            otherwise palettes become RGB and such greys fill 0..255 (images).
+        indices: keep the indices of a palette and the numbers of 2- and 4-bit greys and of tif
+            files whose 0 is white (masks); otherwise palettes become RGB, such greys fill 0..255 and
+            0 is black (images).
         max_pixels: a file that claims more is refused before it is decoded.
 
     Raises:
@@ -171,7 +173,28 @@ def _from_opencv(data: bytes, header: Header) -> Stored:
         pixels = pixels[..., None]
     if pixels.shape != (header.height, header.width, header.bands):
         raise ValueError(f"decoded to {pixels.shape}, its header says {header}")
-    return Stored(pixels, header.bands == 4, lossy=data.startswith(JPEG_SIGNATURE))
+    lossy = data.startswith(JPEG_SIGNATURE)
+    if lossy and (header.rough or (pixels[-1, -1] == _UNTOLD).all()) and _wants_more(data, header):
+        raise ValueError("its pixels end before the picture does")
+    return Stored(pixels, header.bands == 4, lossy=lossy)
+
+
+def _wants_more(data: bytes, header: Header) -> bool:
+    """Whether a JPEG's last scan is cut short: only then do bytes put before its end mark show.
+
+    Asked where the last pixel is the grey of what was never told, or whole scans are missing: elsewhere
+    a second look would cost as much as the first. Not found: a progressive file cut in its last scan.
+    """
+    noise = np.random.default_rng(0).integers(1, 255, 1024, np.uint8).tobytes()
+    # with restart marks: where a file has them, nothing is taken as pixels before the next one
+    more = noise + b"".join(b"\xff%c" % (0xD0 + n % 8) + noise[n * 9 :][:99] for n in range(16))
+    looks = []
+    for one in (data, data[: header.end] + more + data[header.end :]):
+        with JpegImageFile(io.BytesIO(one)) as image:
+            if not header.rough:
+                image.draft("L", (header.width // 8, header.height // 8))  # blocks' means, fast
+            looks.append(np.array(image))
+    return not np.array_equal(looks[0], looks[1])
 
 
 def _from_pillow(

@@ -152,13 +152,13 @@ def _warn_folds(
         n = sum(len(ids) for ids in found.cut.values())
         found.warnings.append(
             f"{path} (scheme {table.scheme}) cuts through {len(found.cut)} of {len(groups)} groups,"
-            f" {n} images: scores of these folds flatter; {auto} (--force replaces the file)"
+            f" {n} images: scores of these folds may flatter; {auto} (--force replaces the file)"
         )
     elif table is None and competition.folds.scheme in UNGROUPED:
         n = sum(1 for name in found.leaks.group if name)
         found.warnings.append(
             f"{n} images belong to {len(groups)} groups, and scheme {competition.folds.scheme} would"
-            f" cut through them: scores of such folds flatter; {auto}"
+            f" cut through them: scores of such folds may flatter; {auto}"
         )
 
 
@@ -191,7 +191,7 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
         },
         "guesses": [
             {"witness": g.witness, "what": g.what, "n_groups": g.n_groups, "auc": g.auc, "used": g.used,
-             "why": g.why} for g in leaks.guesses
+             "why": g.why, "command": g.command} for g in leaks.guesses
         ],
         "groups": {i: g for i, g in zip(ids[: leaks.n_train], leaks.group, strict=True) if g},
         "groups_cut_by_folds": found.cut,

@@ -111,7 +111,9 @@ def check_asked(competition: Competition, root: Path, ids: Sequence[str]) -> Non
 def ways(competition: Competition, root: Path) -> str:
     """The ways to name groups, with the columns that there are."""
     data = competition.data
-    kinds = f"or {AUTO} (what `comp verify` found), {BY_NAMES}, {BY_FOLDERS} (of the image ids)"
+    kinds = (
+        f"or {AUTO} (what `comp verify` found), {BY_NAMES} or {BY_FOLDERS} (told by the image ids)"
+    )
     if data.meta is None:
         return (
             "name a column of data.meta, a CSV relative to data.root with one row an image and the image"

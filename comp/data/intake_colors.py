@@ -12,6 +12,7 @@ from comp.data.mask_rules import (
     VOC_CLASSES,
     ClassTable,
     MaskRule,
+    looks_like_pascal,
 )
 from comp.data.palette import grey, spelled
 from comp.errors import DataError, some
@@ -209,15 +210,18 @@ def _is_voc(facts: MaskFacts) -> bool:
 
 
 def _by_voc(facts: MaskFacts) -> MaskRule:
-    """Pascal's names where most of its classes occur; else its colours, numbered."""
+    """Pascal's names where the set looks like it; else its colours, numbered."""
     known = voc_colors(len(VOC_CLASSES))
     used = [k for k, c in enumerate(known) if c in facts.colors]
-    names, source = VOC_CLASSES, "Pascal VOC's list"
+    names: tuple[str, ...] = VOC_CLASSES
+    source = "Pascal VOC's list"
     note = "colours of the 21 classes of Pascal VOC; #e0e0c0 marks their borders, not scored"
-    if len([k for k in used if k]) <= 10:
+    if not looks_like_pascal(used):
         names = tuple(f"class_{k}" for k in range(max(2, max(used) + 1)))
         source = "the mask colours"
-        note = "colours of Pascal VOC's map; #e0e0c0 marks borders, not scored; give the classes names"
+        note = (
+            "colours of Pascal VOC's map; #e0e0c0 marks borders, not scored; give the classes names"
+        )
     colors = {spelled(c): k for k, c in enumerate(known[: len(names)])}
     return MaskRule(
         "multiclass", names, IGNORE, mask_colors={**colors, spelled(VOC_BORDER): IGNORE},

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from comp.data.coco import looks_like_coco
-from comp.data.decode import decode, read_size
 from comp.data.heldout import read_heldout
 from comp.data.intake import Record, Records, entries, look_for_records, records_of_rows
 from comp.data.intake_codes import look_at_codes, look_at_sample
+from comp.data.intake_images import look_at_images
 from comp.data.intake_lists import divide_by_lists, row_of
 from comp.data.intake_masks import MaskFacts, MaskRule, choose_rule, look_at_masks
 from comp.data.intake_names import read_names, rule_with_names
@@ -32,10 +31,8 @@ from comp.data.intake_truth import first_draft, keep_class_names, look_at_truth
 from comp.data.layouts import Asked, Found, Tree, affixes, detect, pattern, stripped, walk
 from comp.data.pairing import masks_of_test
 from comp.data.palette import spelled
-from comp.data.value_range import ValueRange
 from comp.errors import DataError, some
 
-BANDS_LOOKED_AT = 16
 MANIFEST = "configs/manifest.csv"  # in the workspace
 MAX_JSON_BYTES = 16 << 20  # of a list of ids
 
@@ -77,7 +74,7 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
     _say_pairs(seen, tree, found, records, data.get("test"))
     if not records.train:
         raise DataError(f"{root}: no image has its mask:\n" + "\n".join(seen.problems))
-    data |= _look_at_images(seen, records, "bands" in data)
+    data |= look_at_images(seen, records, "bands" in data)
     if by_table:
         look_at_truth(seen, found, records, {**draft, "data": data}, tables)
     else:
@@ -189,57 +186,6 @@ def _say_pairs(
         )
 
 
-def _look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[str, Any]:
-    """Sizes of all images from their headers; bands of a few, spread over the set."""
-    every = [*records.train, *records.test]
-    for what, part in (("train", records.train), ("test", records.test)):
-        sizes: Counter[tuple[int, int]] = Counter()
-        with ThreadPoolExecutor(2) as pool:
-            for size in pool.map(_size, [record.image for record in part]):
-                if isinstance(size, str):
-                    seen.problems.append(size)
-                else:
-                    sizes[size] += 1
-        if sizes:
-            told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
-            seen.lines.append(f"{what} sizes, height x width: {told}")
-    kinds: Counter[tuple[int, str]] = Counter()
-    first: dict[int, list[str]] = {}
-    numbers = ValueRange()
-    for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
-        try:
-            stored = decode(record.image)
-        except DataError:
-            continue  # `comp verify` names every one of these
-        n_bands = stored.pixels.shape[2] - stored.alpha
-        kinds[n_bands, str(stored.pixels.dtype)] += 1
-        first.setdefault(n_bands, []).append(record.image.name)
-        numbers.see(stored)
-    told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
-    seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
-    scale, told = numbers.proposed()
-    seen.lines += [told] if told else []
-    said = {} if scale is None else {"scale": scale}
-    bands = {bands for bands, _ in kinds}
-    if bands <= {1, 3} or stacked:
-        return said  # one band is shown as three; bands in files of their own are counted there
-    if len(bands) > 1:
-        raise DataError(
-            f"{seen.root}: images of {some(sorted(bands))} bands: "
-            + "; ".join(f"{n} bands: {len(first[n])} ({some(first[n], 3)})" for n in sorted(first))
-            + f", of {kinds.total()} looked at; all must have the same number (1 beside 3 is fine):"
-            " convert them, or keep one kind there"
-        )
-    return {"channels": bands.pop(), **said}
-
-
-def _size(path: Path) -> tuple[int, int] | str:
-    try:
-        return read_size(path)
-    except DataError as error:
-        return str(error)
-
-
 def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule) -> None:
     total = sum(facts.pixels.values()) + facts.bits
     shares = [f"{v}: {facts.pixels[v] / total:.4f} ({facts.files[v]} masks)" for v in facts.values]
@@ -269,7 +215,7 @@ def _choose_folds(
 ) -> None:
     """Predefined parts and lists of ids before groups, groups before plain stratified folds."""
     folds: dict[str, Any] = {"scheme": "stratified", "n_splits": min(5, len(train)), "seed": 0}
-    why = "every fold gets the same mix of coverage and empty images, or of classes"
+    why = "tries to give every fold the same mix of coverage and empty images, or of classes"
     if meta is not None:
         table, id_column = meta
         seen.values["data"] |= {"meta": table.name, "meta_id_column": id_column}

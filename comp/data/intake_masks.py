@@ -19,6 +19,7 @@ from comp.data.mask_rules import (
     VOC_CLASSES,
     ClassTable,
     MaskRule,
+    looks_like_pascal,
 )
 from comp.errors import DataError, some
 
@@ -50,8 +51,8 @@ def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> Mask
                 f"{len(facts.colored)} colour masks among masks of one band: {some(facts.colored)}"
             )
             rule = replace(rule, problems=(*rule.problems, told))
-    told = _inverted(facts, rule) + _beyond_threshold(facts, rule)
-    return replace(rule, problems=(*rule.problems, *told))
+    doubts = (*_inverted(facts, rule), *_beyond_threshold(facts, rule))
+    return replace(rule, problems=(*rule.problems, *doubts))
 
 
 def _by_values(facts: MaskFacts, layout: str) -> MaskRule:
@@ -63,9 +64,7 @@ def _by_values(facts: MaskFacts, layout: str) -> MaskRule:
     except DataError:
         if not facts.by_depth:
             raise
-    n_of = {
-        deep: sum(top > 0 for top in one.tops.values()) for deep, one in facts.by_depth.items()
-    }
+    n_of = {deep: sum(top > 0 for top in one.tops.values()) for deep, one in facts.by_depth.items()}
     if len(set(n_of.values())) < 2:
         return _by_all_values(facts, layout)
     most = max(n_of, key=lambda deep: n_of[deep])
@@ -143,7 +142,7 @@ def _with_strays(rule: MaskRule, facts: MaskFacts, strays: Iterable[int]) -> Mas
 def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
     """The one reading of these numbers; None: there is none, or more than one."""
     values = facts.values
-    if layout == "voc" and all(v <= 20 or v == IGNORE for v in values) and _is_pascal(values):
+    if layout == "voc" and looks_like_pascal([v for v in values if v != IGNORE]):
         note = "classes 0..20 of Pascal VOC, 255 marks their borders: nothing is scored there"
         return MaskRule(
             "multiclass", VOC_CLASSES, IGNORE, notes=(note,), source="Pascal VOC's list"
@@ -151,8 +150,7 @@ def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
     if set(values) <= {0, 1, IGNORE, 65535}:
         return _binary(facts)
     inner = [v for v in values if v != IGNORE]
-    many = 2 * len(inner) > max(inner) or (layout == "voc" and max(inner) <= 20)
-    if max(inner) < 64 and min(inner) >= 0 and many:
+    if max(inner) < 64 and min(inner) >= 0 and 2 * len(inner) > max(inner):
         names = tuple(f"class_{k}" for k in range(max(inner) + 1))
         ignore = IGNORE if IGNORE in values else None
         told = "; 255 is taken as ignore (nothing trained or scored there)" if ignore else ""
@@ -166,11 +164,6 @@ def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
         note = f"soft edges ({len(values)} values up to {max(values)}): foreground from {threshold}"
         return MaskRule("binary", ("object",), mask_threshold=threshold, notes=(note,))
     return None
-
-
-def _is_pascal(values: Sequence[int]) -> bool:
-    """True when most of Pascal's twenty classes occur."""
-    return sum(1 <= v <= 20 for v in values) > 10
 
 
 def _binary(facts: MaskFacts) -> MaskRule | None:

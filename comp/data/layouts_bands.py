@@ -35,15 +35,16 @@ def bands(tree: Tree) -> list[Found]:
         if said is not None:
             found += _with_masks(tree, parent, *said)
         beside = _in_siblings(tree, parent)
-        test = next((said[0] for prefix, said in beside.items() if _is_test(prefix)), None)
+        tests = {said[2]: said[0] for prefix, said in beside.items() if _is_test(prefix)}
         for prefix, said in beside.items():
             if not _is_test(prefix):
-                found += _with_masks(tree, parent, *said, test and join(parent, test))
+                test = join(parent, tests[said[2]]) if said[2] in tests else None
+                found += _with_masks(tree, parent, *said, test)
     return found
 
 
 def _is_test(folder: str) -> bool:
-    last = split_folder(folder)[1]
+    last = split_folder(folder)[1].rstrip("_.-")
     return split_of(last) == "test" or split_of(role_of(last)[1]) == "test"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,16 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 IGNORE_NAMES = ("ignore", "ignored", "void")
+
+
+def looks_like_pascal(values: Sequence[int]) -> bool:
+    """True when most of Pascal's classes occur, or too few of up to 20 to be numbers of one's own.
+
+    Args:
+        values: class numbers that occur, the ignored one aside.
+    """
+    top = max(values, default=0)
+    return top <= 20 and (len(set(values) - {0}) > 10 or 1 < top >= 2 * len(values))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from comp.config import Competition
 from comp.errors import DataError, FoldsError, some
-from comp.registry import unknown
+from comp.registry import nearest, unknown
 
 
 def read_meta_column(
@@ -41,9 +41,9 @@ def read_meta_column(
         raise DataError(f"{path}: cannot be read (data.meta): {error}") from error
     for name, where in ((data.meta_id_column, "data.meta_id_column"), (column, key)):
         if name not in names:
+            listed = f"; it has: {', '.join(names)}" if nearest(name, names) else ""
             raise FoldsError(
-                f"{path} (data.meta): {where}: {unknown(name, names, 'column')};"
-                f" it has: {', '.join(names)}"
+                f"{path} (data.meta): {where}: {unknown(name, names, 'column')}{listed}"
             )
     if repeated := [
         i for i, n in Counter(row[data.meta_id_column] for row in rows).items() if n > 1

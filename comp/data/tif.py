@@ -50,11 +50,15 @@ class TifPixels:
 
 
 def tif_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of the first page, from its tags alone."""
+    """Return (height, width) of the page that `read_tif` decodes, from its tags alone.
+
+    Raises:
+        DataError: several pages.
+    """
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
-        page: Any = tif.pages[0]
+        page = one_page(path, tif)
         return int(page.imagelength), int(page.imagewidth)
 
 
@@ -62,7 +66,8 @@ def read_tif(path: Path, data: bytes, indices: bool, max_pixels: int) -> TifPixe
     """Decode the one picture of a tif; smaller copies of it (overviews) are passed over.
 
     Args:
-        indices: keep the indices of a palette; otherwise it becomes RGB.
+        indices: keep the indices of a palette, otherwise it becomes RGB; and the stored numbers of
+            a grey where 0 is white, otherwise they are turned. 1-bit files are turned always.
 
     Raises:
         DataError: naming the file: several pages, too large, or colours that are no plain bands.
@@ -104,7 +109,7 @@ def show_pixels(page: Any, pixels: np.ndarray, indices: bool) -> TifPixels:
         colors = (page.colormap.T >> 8).astype(np.uint8)
         if not indices:
             pixels, colors, top = colors[pixels[..., 0]], None, 255
-    elif kind == "MINISWHITE" and pixels.dtype.kind in "ub":
+    elif kind == "MINISWHITE" and (bits == 1 or (pixels.dtype.kind == "u" and not indices)):
         pixels = ~pixels if top is None else np.subtract(top, pixels, dtype=pixels.dtype)
     alpha = any(e.name in ("ASSOCALPHA", "UNASSALPHA") for e in (page.extrasamples or ())[-1:])
     lossy = int(page.compression) in _JPEG

@@ -163,12 +163,17 @@ def large_tif(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[TifRows | No
 
     try:
         file = tifffile.TiffFile(path)
-        page: Any = file.pages[0]
-        large = int(page.imagelength) * int(page.imagewidth) > LARGE_PIXELS
     except Exception:  # noqa: BLE001 - whatever a broken header makes of it, `decode` says it
         yield None
         return
     with file:
+        try:
+            page = one_page(path, file)
+            large = int(page.imagelength) * int(page.imagewidth) > LARGE_PIXELS
+        except DataError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            large = False
         try:
             rows = TifRows(path, file, most) if large else None
         except DataError:

@@ -12,6 +12,7 @@ from comp.data.decode import Stored
 NO_DATA = -9999.0  # from here down a number marks "no data" (GDAL's habit), not a measurement
 FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
 DARK = 0.25  # of the type's range: images whose largest number is below it are told of
+WIDE = 65535  # types that reach beyond hold numbers of any unit: there dark means a scale
 
 
 @dataclass
@@ -21,7 +22,7 @@ class ValueRange:
     Args:
         low, high: smallest and largest, without NaN, infinity and "no data".
         kinds: numpy kinds that were seen: u, i, f, b.
-        top: the largest number that the unsigned types seen can hold.
+        top: the largest number that the integer types seen can hold.
         empty: numbers that are NaN, infinite or "no data".
     """
 
@@ -36,7 +37,7 @@ class ValueRange:
         pixels = stored.pixels[..., :-1] if stored.alpha else stored.pixels
         kind = pixels.dtype.kind
         self.kinds.add(kind)
-        if kind == "u":
+        if kind in "ui":
             self.top = max(self.top, stored.top or int(np.iinfo(pixels.dtype).max))
         if kind in "fi":
             there = np.isfinite(pixels) & (pixels > NO_DATA)
@@ -51,16 +52,12 @@ class ValueRange:
         if self.high < self.low:
             return None, ""
         span = f"{self.low:g} to {self.high:g}"
-        if self.kinds <= {"u", "b"}:
-            if self.top > 255 and self.high < DARK * self.top:
-                return None, (
-                    f"image numbers from {span} of {self.top}: read by their type's full range they are"
-                    f" dark; data.scale: [0, {_round_up(self.high):g}] would spread them"
-                )
-            return None, ""
         unit = self.low >= 0 and self.high <= 1 and self.kinds == {"f"}
-        if self.low >= 0 and not self.empty and (unit or self.kinds == {"i"}):
-            return None, ""
+        if self.low >= 0 and not self.empty:
+            if unit or (self.high == 0 and "f" not in self.kinds):
+                return None, ""
+            if self.kinds <= {"u", "b"} or self.kinds == {"i"}:
+                return self._of_integers(span)
         if self.kinds & {"u", "b"}:
             return None, (
                 f"image numbers from {span} in different types of file: one data.scale reads them all,"
@@ -77,6 +74,19 @@ class ValueRange:
         return pair, (
             f"image numbers from {span}{lost} in those looked at: data.scale [{pair[0]:g}, {pair[1]:g}]"
             " becomes 0 and 1, what lies beyond is cut off; check that against what the bands mean"
+        )
+
+    def _of_integers(self, span: str) -> tuple[list[float] | None, str]:
+        """`proposed` for integers from 0, which the types' own ranges do as long as they fill them."""
+        if self.top <= 255 or self.high >= DARK * self.top:
+            return None, ""
+        high = _round_up(self.high)
+        dark = f"image numbers from {span} of {self.top}: read by their type's full range they are"
+        if self.top <= WIDE:
+            return None, f"{dark} dark; data.scale: [0, {high:g}] would spread them"
+        return [0.0, high], (
+            f"{dark} black; data.scale [0, {high:g}] becomes 0 and 1, what lies beyond is cut off;"
+            " check that against what the bands mean"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from comp.plots.tables import cell, count_of, duration, markdown_table, text_table
 
-WEIGHTS = ("best_metric", "best_loss", "last")
+WEIGHTS = ("best_metric", "best_loss", "last", "ema", "top", "soup", "snapshots")
 ENSEMBLE_ROWS = {"as_fitted": "as fitted", "cross_fitted": "cross-fitted", "uniform": "uniform"}
 PARTS = {"all": "key", "public": "public", "private": "private"}
 
@@ -160,6 +160,10 @@ def _weights_part(cv: Mapping[str, Any]) -> list[str]:
         "Validation without test-time augmentation at the end of the epoch each was taken from. The epoch of "
         "`best_metric` is chosen on the very images it is scored on, which flatters; `last` chooses nothing."
     )
+    if chosen := [f"`{kind}`" for kind in ("top", "soup") if kind in means]:
+        note += f" So are the epochs of {' and '.join(chosen)}."
+    if made := [f"`{kind}`" for kind in ("ema", "snapshots") if kind in means]:
+        note += f" {' and '.join(made)}: a mean along the training, nothing chosen."
     return ["## Weights", table, note]
 
 

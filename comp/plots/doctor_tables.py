@@ -26,7 +26,9 @@ def render_trials(found: Mapping[str, Mapping[str, Any]], n_folds: int, n_slots:
     """
     headers = ["config", "parameters", "batch", "computed", "step", "peak memory", "views"]
     rows = [_row(name, one, n_folds, n_slots) for name, one in found.items()]
-    return text_table([*headers, "one fold", f"all {n_folds} folds"], rows, "lrllrrrrr")
+    return text_table(
+        [*headers, "one fold", f"cv ({count_of(n_folds, 'fold')})"], rows, "lrllrrrrr"
+    )
 
 
 def _row(name: str, one: Mapping[str, Any], n_folds: int, n_slots: int) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data import coco
+from comp.data import coco, coco_shapes
 from comp.data.coco import looks_like_coco, read_coco
 from comp.data.coco_shapes import counts_mask, polygon_mask
 from comp.errors import DataError
@@ -38,6 +39,56 @@ def test_polygons_by_pixel_centres(corners: list[tuple[float, float]]) -> None:
     assert np.array_equal(polygon_mask(points, 9, 11), slow_polygon(points, 9, 11))
 
 
+def whole_plane(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """All crossings at once on the whole image: the same sums as in the package, undivided."""
+    x0, y0 = points.T
+    x1, y1 = np.roll(points, -1, axis=0).T
+    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(0, height).astype(int)
+    after = np.ceil(np.maximum(y0, y1) - 0.5).clip(0, height).astype(int)
+    flips = np.zeros((height, width + 1), int)
+    for k in range(len(points)):
+        for row in range(first[k], after[k]):
+            x = x0[k] + (row + 0.5 - y0[k]) * ((x1[k] - x0[k]) / (y1[k] - y0[k]))
+            flips[row, int(np.ceil(x - 0.5).clip(0, width))] += 1
+    return (flips.cumsum(axis=1)[:, :-1] & 1).astype(np.uint8)
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(1, 30), st.integers(1, 30),
+    st.sampled_from([1, 7, 40, 1 << 19]), st.sampled_from([0.5, 1.0, 1e3, 1e5]),
+)  # fmt: skip
+def test_chunks_of_rows_change_no_pixel(
+    seed: int, n: int, height: int, width: int, chunk: int, spread: float
+) -> None:
+    points = np.random.default_rng(seed).uniform(-20, 50, (n, 2)) * spread
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_shapes, "CHUNK", chunk)
+        drawn = polygon_mask(points, height, width)
+        sizes = [part[2].size for part in coco_shapes.polygon_parts(points, height, width)]
+    assert np.array_equal(drawn, whole_plane(points, height, width))
+    assert all(size <= max(chunk, width + 1) for size in sizes)
+
+
+def test_many_corners_in_little_memory() -> None:
+    corners = np.stack([np.linspace(0, 2000, 2000), np.tile([0.0, 2000.0], 1000)], axis=1)
+    tracemalloc.start()
+    n_inside = sum(int(part[2].sum()) for part in coco_shapes.polygon_parts(corners, 2000, 2000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_inside == polygon_mask(corners, 2000, 2000).sum() > 1_000_000
+    assert peak < 80 << 20  # 2 million crossings at once: 300 MB
+
+
+def test_small_objects_touch_few_pixels() -> None:
+    box = np.array([[70, 50], [90, 50], [90, 65], [70, 65.0]])
+    ((top, left, inside),) = coco_shapes.polygon_parts(box, 4000, 4000)
+    assert (top, left) == (50, 70) and inside[:, :20].all() and inside.shape == (15, 21)
+    counts = [70 * 4000 + 50, 15, 3985, 15, 4000 * 4000 - 70 * 4000 - 50 - 4015]
+    ((top, left, inside),) = coco_shapes.counts_part(counts, 4000, 4000)
+    assert (top, left, inside.shape) == (0, 70, (4000, 2)) and inside.sum() == 30
+    assert not list(coco_shapes.counts_part([16_000_000], 4000, 4000))
+
+
 def test_a_box_covers_its_pixels() -> None:
     drawn = polygon_mask(np.array([[2, 1], [6, 1], [6, 4], [2, 4.0]]), 8, 9)
     wanted = np.zeros((8, 9), np.uint8)
@@ -55,8 +106,6 @@ def test_polygons_that_are_none() -> None:
 
 
 def test_a_polygon_of_too_many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    from comp.data import coco_shapes
-
     monkeypatch.setattr(coco_shapes, "MOST_CROSSINGS", 100)
     zigzag = np.array([[i % 2, (i % 2) * 50.0] for i in range(20)])
     with pytest.raises(ValueError, match="crossings of rows; simplify it"):

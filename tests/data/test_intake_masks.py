@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +15,11 @@ from comp.config import Competition, check
 from comp.data.intake import Record
 from comp.data.intake_colors import voc_colors
 from comp.data.intake_masks import VOC_CLASSES, ClassTable, MaskRule, choose_rule, look_at_masks
+from comp.data.intake_names import read_names, rule_with_names
 from comp.data.intake_tables import Table, class_table
 from comp.data.labels import read_plane
 from comp.data.palette import color_columns, parsed, spelled
+from comp.data.tree import walk
 from comp.errors import DataError
 
 Masks = list[np.ndarray | Image.Image]
@@ -126,8 +129,6 @@ def test_one_colour_mask_among_grey_ones_is_a_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_soft_and_ringing_masks_get_a_threshold(tmp_path: Path, extension: str) -> None:
-    import cv2
-
     records = write(tmp_path, [cv2.GaussianBlur(DISC * 255, (5, 5), 0)] * 3, extension)
     rule = rule_of(records)
     assert rule.task == "binary" and rule.mask_threshold in range(120, 130)
@@ -136,8 +137,6 @@ def test_soft_and_ringing_masks_get_a_threshold(tmp_path: Path, extension: str) 
 
 
 def test_deep_soft_masks_get_a_deep_threshold(tmp_path: Path) -> None:
-    import cv2
-
     soft = (cv2.GaussianBlur(DISC.astype(np.float32), (5, 5), 0) * 65535).astype(np.uint16)
     records = write(tmp_path, [np.roll(soft, k) for k in range(3)])
     rule = rule_of(records)
@@ -147,15 +146,79 @@ def test_deep_soft_masks_get_a_deep_threshold(tmp_path: Path) -> None:
 
 def test_masks_that_mark_the_background_are_told(tmp_path: Path) -> None:
     rule = rule_of(write(tmp_path / "a", [(1 - DISC) * 255] * 4))
-    assert "inverted?" in rule.notes[-1] and "data.mask_invert: true" in rule.notes[-1]
-    assert rule.mask_values == {0: 0, 255: 1} and rule.problems == ()
+    assert "inverted?" in rule.problems[-1] and "data.mask_invert: true" in rule.problems[-1]
+    assert "data.mask_values: {0: 1, 255: 0}" in rule.problems[-1]
+    assert rule.mask_values == {0: 0, 255: 1} and len(rule.problems) == 1
     masks = [DISC * 255] * 12
     masks[7] = (1 - DISC) * 255
     rule = rule_of(write(tmp_path / "b", masks))
-    assert "inverted? 1 masks" in rule.notes[-1] and "b/m07.png" in rule.notes[-1]
-    assert not rule_of(write(tmp_path / "c", [DISC * 255] * 12)).notes
+    assert "inverted? 1 masks" in rule.problems[-1] and "b/m07.png" in rule.problems[-1]
+    assert not rule_of(write(tmp_path / "c", [DISC * 255] * 12)).problems
     full = [DISC * 255] * 11 + [np.full_like(DISC, 255)]
-    assert not rule_of(write(tmp_path / "d", full)).notes
+    assert not rule_of(write(tmp_path / "d", full)).problems
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_one_mask_of_another_depth_does_not_decide(tmp_path: Path, deep: bool) -> None:
+    soft = cv2.GaussianBlur(DISC.astype(np.float32), (5, 5), 0)
+    of = {False: (soft * 255).astype(np.uint8), True: (soft * 65535).astype(np.uint16)}
+    masks = [np.roll(of[deep], k) for k in range(5)]
+    rule = rule_of(write(tmp_path, [*masks, of[not deep], np.zeros_like(DISC)]))
+    assert rule.mask_threshold is not None and (rule.mask_threshold > 255) == deep
+    told = rule.problems[0]
+    assert told.startswith("1 of 7 masks are of ") and "/m05.png; save them" in told
+    assert any("read as empty" in p and "/m05.png" in p for p in rule.problems) == deep
+
+
+def test_pascals_names_need_pascals_numbers(tmp_path: Path) -> None:
+    few = [k * DISC for k in range(1, 6)]
+    rule = rule_of(write(tmp_path / "few", few), layout="voc")
+    assert rule.classes == tuple(f"class_{k}" for k in range(6))
+    assert rule.source == "the mask values"
+    many = [k * DISC for k in range(1, 16)]
+    rule = rule_of(write(tmp_path / "many", many), layout="voc")
+    assert rule.classes == VOC_CLASSES and rule.source == "Pascal VOC's list"
+    colors = [colored(m, voc_colors(21)) for m in few]
+    rule = rule_of(write(tmp_path / "colors", colors), layout="voc")
+    assert rule.classes == tuple(f"class_{k}" for k in range(6)) and rule.ignore_index == 255
+
+
+@pytest.mark.parametrize(
+    ("text", "on", "classes", "ignore"),
+    [
+        ("building\nland\nroad\n", (0, 1, 2), ("building", "land", "road"), None),
+        ("0 building\n1 land\n2 road\n", (0, 1, 2, 255), ("building", "land", "road"), 255),
+        ("building\nland\nvoid\n", (0, 1, 255), ("building", "land"), 255),
+        ("building\nland\nvoid\n", (0, 1, 2), ("building", "land"), 2),
+        ("building\nland\n", (0, 1, 2), ("background", "building", "land"), None),
+        ("building\n", (0, 255), ("building",), None),
+        ("bg\nbuilding\n", (0, 1), ("building",), None),
+        ("bg:0,0,0::\nland:9,9,9::\nroad:7,7,7::\n", (0, 1, 2), ("bg", "land", "road"), None),
+    ],
+)
+def test_names_in_a_text_file(
+    tmp_path: Path, text: str, on: tuple[int, ...], classes: tuple[str, ...], ignore: int | None
+) -> None:
+    masks: Masks = [np.resize(np.array(on, np.uint8), (12, 12 + k)) for k in range(4)]
+    records = write(tmp_path / "masks", masks)
+    (tmp_path / ("labelmap.txt" if ":" in text else "classes.txt")).write_text(text)
+    listed = read_names(walk(tmp_path), "masks")
+    assert listed is not None
+    rule = rule_with_names(look_at_masks(records), listed, "")
+    assert (rule.classes, rule.ignore_index, rule.source) == (classes, ignore, listed.source)
+    read_all(records, rule)
+
+
+def test_names_that_do_not_fit_are_a_problem(tmp_path: Path) -> None:
+    records = write(tmp_path, [np.resize(np.arange(5, dtype=np.uint8), (9, 9))] * 4)
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    listed = read_names(walk(tmp_path), "")
+    assert listed is not None
+    rule = rule_with_names(look_at_masks(records), listed, "")
+    assert rule.classes[0] == "class_0" and "classes.txt: 2 names, not used" in rule.problems[-1]
+    for text in ("a\na\n", "x/1.png\nx/2.png\n", ""):
+        (tmp_path / "classes.txt").write_text(text)
+        assert read_names(walk(tmp_path), "") is None
 
 
 # ---------------------------------------------------------------------------------------- colours

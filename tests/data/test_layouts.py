@@ -16,11 +16,20 @@ from comp.config import Competition, data_root, load_competition
 from comp.data.bands import files_of
 from comp.data.intake import Records, find_records
 from comp.data.labels import read_labels
-from comp.data.layouts import Asked, detect, walk
+from comp.data.layouts import Asked, affixes, detect, walk
 from comp.data.manifest import read_manifest
 from comp.errors import DataError, UsageError
 from comp.files import Workspace
-from tests.drawn_layouts import TREES, draw_objects, draw_parts, draw_rle, draw_voc_lists, pair
+from tests.drawn import save
+from tests.drawn_layouts import (
+    TREES,
+    draw_objects,
+    draw_parts,
+    draw_rle,
+    draw_voc_lists,
+    pair,
+    scene,
+)
 
 NAMES = ("p_001", "p_002", "q_010", "a b.v2", "città_7", "x9")
 
@@ -99,6 +108,37 @@ def test_the_order_of_bands_is_said_and_kept(
     (tmp_path / "data/tiles/x9_B8A.tif").unlink()
     with pytest.raises(DataError, match="1 images without band 'B8A': x9"):
         understood(tmp_path / "again", tmp_path / "data")
+
+
+def test_a_folder_a_band(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(4):
+        for part in ("train", "test"):
+            for band in ("red", "green", "nir"):
+                pixels = scene(n)[0][..., 0]
+                save(tmp_path / f"data/{part}_{band}/{band}_t{n}_{part}.tif", pixels)
+        save(tmp_path / f"data/train_gt/gt_t{n}_train.tif", scene(n)[1] * 255)
+    comp, records, _ = understood(tmp_path / "ws", tmp_path / "data")
+    assert comp.data.train[0].images == "train_{band}/{band}_{id}.tif"
+    assert comp.data.bands == ("red", "green", "nir")
+    assert [r.image_id for r in records.train] == [f"t{n}_train" for n in range(4)]
+    assert comp.data.test == "test_{band}/{band}_{id}.tif" and len(records.test) == 4
+    init.run(tmp_path / "one", tmp_path / "data", asked=Asked(None, "train_red", "train_gt"))
+    said = capsys.readouterr().out
+    assert "train_green, train_nir hold the same ids as train_red: bands of one image?" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "befores"),
+    [
+        (["gt_t5_1", "gt_t3_2"], ["", "gt_", "gt_t"]),
+        (["table", "tango"], [""]),
+        (["img001", "img100"], ["", "img"]),
+        (["a_b_x", "a_b_y"], ["", "a_", "a_b_"]),
+    ],
+)
+def test_ids_lose_no_letter(names: list[str], befores: list[str]) -> None:
+    found = affixes([f"{name}.png" for name in names])
+    assert [a for a, b in found if not b] == befores
 
 
 def test_the_test_part_of_each_kind(tmp_path: Path) -> None:

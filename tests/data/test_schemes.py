@@ -76,7 +76,7 @@ def test_groups_that_share_a_duplicate_are_left_out_together(tmp_path: Path) -> 
 
 def test_logo_needs_groups_and_two_of_them(tmp_path: Path) -> None:
     root = write_meta(tmp_path, 4)
-    with pytest.raises(FoldsError, match=r"scheme logo: folds\.group names no column"):
+    with pytest.raises(FoldsError, match=r"scheme logo needs groups, and folds\.group is not set"):
         make(4, root, scheme="logo")
     with pytest.raises(
         FoldsError, match="every image is of the group 'g00'; expected 2 groups or more"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from comp.data.shift import TRAITS, measure_shift, measure_traits
+from comp.data.shift import TRAITS, Shift, measure_shift, measure_traits
 
 
 def drawn(n: int, seed: int, level: float = 0.5) -> np.ndarray:
@@ -18,7 +18,26 @@ def drawn(n: int, seed: int, level: float = 0.5) -> np.ndarray:
 def test_the_same_source_cannot_be_told_apart() -> None:
     found = measure_shift(drawn(60, 0), drawn(40, 1))
     assert found is not None and abs(found.auc - 0.5) < 0.2 and 0.03 < found.error < 0.1
-    assert "look alike" in found.told
+    assert "cannot tell them apart: adversarial AUC" in found.told
+
+
+@pytest.mark.parametrize(
+    ("auc", "error", "verdict"),
+    [
+        (0.61, 0.10, "too few images to tell whether they differ"),
+        (0.61, 0.04, "they differ"),
+        (0.59, 0.02, "a classifier cannot tell them apart"),
+        (0.55, 0.10, "too few images to tell whether they differ"),
+        (0.85, 0.05, "they differ clearly"),
+        (0.85, 0.18, "too few images to tell whether they differ"),
+    ],
+)
+def test_a_difference_is_told_where_the_interval_is_clear(
+    auc: float, error: float, verdict: str
+) -> None:
+    found = Shift(auc, error, (("width", 0.9, 1.0, 2.0),))
+    assert found.verdict == verdict
+    assert ("most by width" in found.told) == found.differs == verdict.startswith("they")
 
 
 def test_a_darker_test_set_is_told_apart_by_its_brightness() -> None:

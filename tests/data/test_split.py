@@ -198,9 +198,21 @@ def test_duplicates_share_a_fold_and_it_is_said(scheme: str) -> None:
             len({table.fold[i] for i in (3, 17, 31)}) == len({table.fold[i] for i in (8, 9)}) == 1
         )
     assert table.group[3] == table.group[31] == "duplicates of i0003" and table.group[0] == ""
-    assert table.notes == (
-        "5 images are exact duplicates, kept together in 2 sets: i0003 = i0017 = i0031, i0008 = i0009",
+    assert table.notes[0] == (
+        "5 images are exact duplicates, kept together in 2 sets: i0003 = i0017 = i0031, i0008 = i0009"
     )
+    few = [note for note in table.notes[1:] if "fewer than 20 images is worth little" in note]
+    assert len(few) == len(table.notes) - 1 == (scheme == "split")
+
+
+def test_groups_that_spoil_the_mix_are_said(tmp_path: Path) -> None:
+    rows = [f"i{i:04d},g{i // 8},{'AABBB'[i // 8]},{i % 2}" for i in range(40)]
+    (tmp_path / "meta.csv").write_text("ImageId,Source,Kind,Height\n" + "\n".join(rows) + "\n")
+    by_group: dict[str, Any] = {"scheme": "stratified_group", "group": "Source", "n_splits": 5}
+    (said,) = folds_of(40, root=tmp_path, stratify="Kind", **by_group).notes
+    assert said.startswith("groups make the folds less even: 48% of a fold's images")
+    assert said.endswith("without groups 4% (folds of 8, 8, 8, 8, 8 images)")
+    assert folds_of(40, root=tmp_path, stratify="Height", **by_group).notes == ()
 
 
 def test_duplicates_join_groups(tmp_path: Path) -> None:
@@ -231,7 +243,10 @@ def test_a_given_list_must_not_cut_a_group(tmp_path: Path) -> None:
         (4, {"scheme": "stratified"}, FoldsError, "4 images cannot fill 5 folds"),
         (9, {"scheme": "kfold", "n_splits": 1}, FoldsError, "needs 2 or more; for one fold use scheme split"),
         (12, {"scheme": "group", "group": "Source", "n_splits": 4}, FoldsError, "3 groups cannot fill 4 folds"),
-        (9, {"scheme": "group"}, FoldsError, "scheme group: folds.group names no column of data.meta"),
+        (9, {"scheme": "group"}, FoldsError, "name a column of meta.csv (data.meta), it has: Source, Kind, Height"),
+        (9, {"scheme": "Leave-One-Group-Out"}, ConfigError, "here it is called 'logo'"),
+        (9, {"scheme": "group", "group": "names"}, FoldsError, "the image ids name no groups"),
+        (9, {"scheme": "group", "group": "folders"}, FoldsError, "expected ids like scene3_017 (names)"),
         (9, {"scheme": "kfold", "group": "Source"}, ConfigError, "groups of 'Source' cross folds; use scheme group"),
         (9, {"scheme": "stratified", "group": "Source"}, ConfigError, "use scheme stratified_group, or drop"),
         (9, {"scheme": "stratifid"}, ConfigError, "unknown fold scheme 'stratifid'; did you mean"),

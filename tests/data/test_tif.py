@@ -20,7 +20,7 @@ from PIL import Image
 
 from comp.data import decode as decoding
 from comp.data.decode import decode
-from comp.data.images import read_image, read_mask_values
+from comp.data.images import read_image, read_mask_values, read_size
 from comp.errors import DataError
 from tests.data.reading import GREY, RGB, RNG, data_of
 
@@ -33,6 +33,23 @@ def test_tif_palettes_and_white_is_zero(tmp_path: Path) -> None:
     assert np.array_equal(read_mask_values(tmp_path / "a.tif"), index)
     tifffile.imwrite(tmp_path / "b.tif", 255 - GREY, photometric="miniswhite")
     assert np.array_equal(read_image(tmp_path / "b.tif", 1)[..., 0], GREY)
+    tifffile.imwrite(tmp_path / "c.tif", index, photometric="miniswhite")
+    assert np.array_equal(read_mask_values(tmp_path / "c.tif"), index)  # class numbers, no shades
+    tifffile.imwrite(tmp_path / "d.tif", GREY < 99, photometric="miniswhite")
+    assert np.array_equal(read_mask_values(tmp_path / "d.tif"), GREY >= 99)  # white is the object
+    assert np.array_equal(read_image(tmp_path / "d.tif", 1)[..., 0], (GREY >= 99) * 255)
+
+
+def test_a_thumbnail_before_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB[::4, ::4], subfiletype=1, photometric="rgb")
+        file.write(RGB, photometric="rgb")
+    assert np.array_equal(read_image(path, 3), RGB)
+    assert read_size(path) == RGB.shape[:2]
+    tifffile.imwrite(path, np.stack([RGB, RGB]), photometric="rgb")
+    with pytest.raises(DataError, match=r"a\.tif: 2 pages; expected one picture in a tif"):
+        read_size(path)
 
 
 def test_lzw_tif_without_imagecodecs(tmp_path: Path) -> None:

@@ -50,6 +50,21 @@ def check_same(path: Path) -> int:
     return len(bands)
 
 
+@pytest.mark.parametrize("first", [(8, 8), (80, 60)])
+def test_a_thumbnail_first(small: None, tmp_path: Path, first: tuple[int, int]) -> None:
+    """Whether a file is large is asked of the page that is read."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(draw(*first), subfiletype=1)
+        file.write(draw(80, 60), rowsperstrip=11)
+    assert check_same(path) > 1
+    with tifffile.TiffWriter(path) as file:
+        file.write(draw(50, 60), subfiletype=1)
+        file.write(draw(9, 9))
+    with large_tif(path) as tif:
+        assert tif is None
+
+
 def draw(*shape: int, dtype: str = "uint8") -> np.ndarray:
     kind = np.dtype(dtype)
     rng = np.random.default_rng(3)

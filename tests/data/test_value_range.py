@@ -48,10 +48,27 @@ def test_integers() -> None:
     assert seen(np.array([0, 4000], np.uint16), top=4095).proposed() == (None, "")
     assert seen(np.array([-5, 900], np.int16)).proposed()[0] == [-5, 1000]
     assert seen(np.array([0, 30000], np.int16)).proposed() == (None, "")
+    scale, told = seen(np.array([0, 2256], np.int16)).proposed()
+    assert scale is None and "0 to 2256 of 32767" in told and "[0, 4095] would spread" in told
     scale, told = seen(np.array([0, 9], np.uint8), np.array([0, 9.5])).proposed()
     assert scale is None and "different types of file" in told
     assert ValueRange().proposed() == (None, "")
     assert seen(np.array([np.nan])).proposed() == (None, "")
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.int64])
+def test_wide_integers_never_come_out_black(kind: type) -> None:
+    numbers: np.ndarray = np.array([0, 254], kind)
+    scale, told = seen(numbers).proposed()
+    assert scale == [0, 255]
+    assert f"0 to 254 of {np.iinfo(kind).max}" in told and "are black; data.scale [0, 255]" in told
+    full: np.ndarray = np.array([0, np.iinfo(kind).max], kind)
+    assert seen(full).proposed() == (None, "")
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.int32, np.uint32, bool])
+def test_nothing_but_zeros(kind: type) -> None:
+    assert seen(np.zeros(4, kind)).proposed() == (None, "")
 
 
 @given(st.floats(-9000, 1e9), st.floats(1e-6, 1e9))

@@ -100,4 +100,5 @@ def test_real_workers_draw_what_this_process_draws_and_the_trap_is_found(
 ) -> None:
     assert not check_views(cache, [0, 1, 2], train, build_augment(COLOURS), "binary", 1).problems
     found = check_views(cache, [0, 1, 2], train, Stuck(), "binary", 1)
-    assert found.distinct <= N and "repeat one another" in found.problems[0]
+    assert f"{N} distinct views of one crop among {2 * N}" in found.problems[0]
+    assert found.distinct == 2 * N  # the crops alone would hide it

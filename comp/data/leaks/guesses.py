@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from shlex import quote
 
@@ -48,6 +48,7 @@ class Guess:
         auc: how often pairs of one group look more alike than pairs of two; None: not asked.
         used: whether the groups count.
         why: the reason, in words.
+        column: of the meta table, where it is one.
     """
 
     witness: str
@@ -56,6 +57,14 @@ class Guess:
     auc: float | None
     used: bool
     why: str
+    column: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that makes folds by these groups, used or not; "" where there is none."""
+        keys = {"meta": quote(self.column), "names": BY_NAMES, "folders": BY_FOLDERS}
+        key = keys.get(self.witness)
+        return f"`comp folds --groups {key}`" if key else ""
 
     @property
     def n_groups(self) -> int:
@@ -67,7 +76,10 @@ class Guess:
         auc = None if self.auc is None else np.floor(self.auc * 100 + 1e-6) / 100
         heard = "" if auc is None else f"; pairs of one group look more alike: AUC {auc:.2f}"
         verdict = "used" if self.used else "not used"
-        return f"{self.witness}: {self.what}, {self.n_groups} groups{heard}; {verdict}: {self.why}"
+        told = f"{self.witness}: {self.what}, {self.n_groups} groups{heard}; {verdict}: {self.why}"
+        if self.used or not self.command:
+            return told
+        return f"{told}; if they are right: {self.command}"
 
 
 def weigh(groups: Sequence[str], looks: np.ndarray) -> float:
@@ -117,10 +129,11 @@ def guess_by_folder(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Gue
     if groups is None:
         return None
     n, auc = len(set(groups) - {""}), weigh(groups, looks)
-    what = f"folders ({next(f'{i} -> {g}' for i, g in zip(ids, groups, strict=True) if g)})"
+    what = (
+        f"ids that name one ({next(f'{i} -> {g}' for i, g in zip(ids, groups, strict=True) if g)})"
+    )
     if n < n_splits:
-        why = f"too few for {n_splits} folds; if they are right: `comp folds --groups {BY_FOLDERS}`"
-        why += f" with folds.n_splits at most {n}"
+        why = f"too few for {n_splits} folds, lower folds.n_splits"
         return Guess("folders", what, tuple(groups), auc, False, why)
     why = "a folder is a group whatever it looks like"
     return Guess("folders", what, tuple(groups), auc, True, why)
@@ -146,10 +159,7 @@ def guess_by_name(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess
         what = f"names without their last numbers ({example})"
         if auc >= NAMES_AUC:
             return Guess("names", what, groups, auc, True, "the pictures agree")
-        why = (
-            f"below {NAMES_AUC}, as by chance; if they are right: `comp folds --groups {BY_NAMES}`"
-        )
-        return Guess("names", what, groups, auc, False, why)
+        return Guess("names", what, groups, auc, False, f"below {NAMES_AUC}, as by chance")
     return _blocks(ids, [part or ("", 0) for part in parts], looks, n_splits)
 
 
@@ -223,7 +233,7 @@ def guess_by_column(
         share = inside / len(links) if links else 0.0
         if len(links) >= MANY_LINKS and share < 0.95:
             why = f"{len(links) - inside} of {len(links)} linked pairs have two values"
-            guesses.append(Guess("meta", f"column {name!r}", groups, None, False, why))
+            guesses.append(Guess("meta", f"column {name!r}", groups, None, False, why, name))
             continue
         auc = weigh(groups, looks)
         if named and auc >= NAMES_AUC:
@@ -231,16 +241,13 @@ def guess_by_column(
         elif len(links) >= MANY_LINKS and n >= 2 * n_splits:
             told, good = f"{inside} of {len(links)} linked pairs lie inside its groups", True
         else:
-            told = f"too little speaks for it; if it is right: `comp folds --groups {quote(name)}`"
-            good = False
-        guesses.append(Guess("meta", f"column {name!r}", groups, auc, good, told))
+            told, good = "too little speaks for it", False
+        guesses.append(Guess("meta", f"column {name!r}", groups, auc, good, told, name))
     guesses.sort(key=lambda g: (not g.used, -g.n_groups))
     for place, other in enumerate(guesses):
         if place and other.used:
             first = guesses[0].what
-            guesses[place] = Guess(
-                other.witness, other.what, other.groups, other.auc, False, f"{first} is finer"
-            )
+            guesses[place] = replace(other, used=False, why=f"{first} is finer")
     return guesses
 
 

@@ -208,8 +208,12 @@ def _choose(leaks: Leaks, guesses: Sequence[Guess], n_splits: int) -> tuple[Gues
             guess = replace(guess, used=False, why=f"the {chosen.witness} groups them already")
         elif guess.used:
             own = max(Counter(g for g in guess.groups if g).values())
-            both = int(np.bincount(leaks.joined([guess])).max())
-            if both > max(1.5 * max(own, largest), leaks.n_train / n_splits):
+            sizes = np.bincount(leaks.joined([guess]))
+            both = int(sizes.max())
+            lump = both > max(1.5 * max(own, largest), leaks.n_train / n_splits)
+            if guess.witness == "folders":  # people made them: they count while they fill the folds
+                lump = int(np.count_nonzero(sizes)) < n_splits
+            if lump:
                 why = f"joined with the seams it would make one group of {both} images"
                 guess = replace(guess, used=False, why=why)
             else:

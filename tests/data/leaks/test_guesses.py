@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from comp.data.leaks.guesses import _split_name, guess_by_column, guess_by_name, weigh
+from comp.data.leaks.guesses import (
+    Guess,
+    _split_name,
+    folder_groups,
+    guess_by_column,
+    guess_by_folder,
+    guess_by_name,
+    weigh,
+)
 
 N_SCENES, EACH = 12, 8
 
@@ -57,6 +65,37 @@ def test_names_do_not_group_where_pictures_do_not_agree() -> None:
     looks = np.random.default_rng(1).normal(0, 1, (96, 7)).astype(np.float32)
     found = guess_by_name(TILES, looks, 5)
     assert found is not None and not found.used and "as by chance" in found.told
+    assert found.told.endswith("if they are right: `comp folds --groups names`")
+
+
+def test_an_auc_is_cut_not_rounded() -> None:
+    guess = Guess("names", "names", ("a", "a"), 0.6489, False, "below 0.65, as by chance")
+    assert "AUC 0.64; not used: below 0.65" in guess.told
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["a/0", "a/1", "b/0", "b/1"], ["a", "a", "b", "b"]),
+        (["s/a/0", "s/b/0", "t/a/0", "t/b/0"], ["s", "s", "t", "t"]),
+        (["a/0", "a/1", "b/0", "c"], ["a", "a", "b", ""]),
+        (["a/0", "a/1", "a/2"], None),
+        (["a/0", "b/0", "c/0"], None),
+        (["0", "1"], None),
+    ],
+)
+def test_folders_of_ids(ids: list[str], expected: list[str] | None) -> None:
+    assert folder_groups(ids) == expected
+
+
+def test_folders_are_used_whatever_they_look_like() -> None:
+    looks = np.random.default_rng(1).normal(0, 1, (24, 7)).astype(np.float32)
+    ids = [f"patient{k // 4:02d}/{k % 4}" for k in range(24)]
+    found = guess_by_folder(ids, looks, 5)
+    assert found is not None and found.used and found.n_groups == 6
+    few = guess_by_folder(ids, looks, 8)
+    assert few is not None and not few.used and "too few for 8 folds" in few.told
+    assert guess_by_folder([f"n{k}" for k in range(24)], looks, 5) is None
 
 
 def test_codes_and_lone_names_say_nothing() -> None:
@@ -107,7 +146,7 @@ def test_columns_that_cannot_be_groups_are_passed_over() -> None:
     }
     assert guess_by_column(columns, looks, [], 5) == []
     (open_,) = guess_by_column({"note": [f"n{s}" for s in SCENES]}, looks, [], 5)
-    assert not open_.used and "name it in folds.group" in open_.why
+    assert not open_.used and open_.told.endswith("right: `comp folds --groups note`")
 
 
 def test_weigh_without_pairs_says_nothing() -> None:

@@ -41,8 +41,34 @@ def test_a_test_crop_binds_its_neighbours(picture: Callable[..., np.ndarray]) ->
     images = [image[:, :64], image[:, 128:], *others, image[:, 64:128]]
     found = radar(images, [*"abcdefghi", "t"], 9)
     assert found.group[:3] == ("with a", "with a", "")
-    assert found.across(found.links) == 2
-    assert "2 training images belong to one picture with a test image" in found.told
+    assert found.across(found.links) == [(0, 9), (1, 9)] and found.near_in_test == []
+    assert "2 training images and test images show one picture: a ~ t, b ~ t" in found.told
+
+
+def test_copies_in_the_test_set_are_named_by_how_they_lie(
+    picture: Callable[..., np.ndarray],
+) -> None:
+    images = [picture(k, 64, 64) for k in range(8)]
+    tests = [images[2][:, ::-1], np.rot90(images[2], 2), images[3][::-1], picture(20, 64, 64)]
+    found = radar([*images, *tests], [*"abcdefgh", *"stuv"], 8)
+    assert [pair[:2] for pair in found.near_in_test] == [(2, 8), (2, 9), (3, 10)]
+    how = [pair[2] for pair in found.near_in_test]
+    assert how[0] == "mirrored left to right" and how[2] == "mirrored top to bottom"
+    assert how[1] in ("turned by 180 degrees", "by way of another copy")
+
+
+def test_folders_group_although_the_pictures_do_not_agree(
+    picture: Callable[..., np.ndarray],
+) -> None:
+    images = [picture(k, 64, 64) for k in range(16)]
+    images[4] = images[3][:, ::-1]  # a copy joins two of the folders
+    ids = [f"patient{k // 4:02d}/{k % 4}" for k in range(16)]
+    found = radar(images, ids, 16)
+    assert [(g.witness, g.used) for g in found.guesses] == [("folders", True)]
+    assert set(found.group) == {"with patient00/0", "with patient02/0", "with patient03/0"}
+    images[8] = images[7][:, ::-1]  # and another leaves two groups for three folds
+    (guess,) = radar(images, ids, 16).guesses
+    assert not guess.used and guess.told.endswith("`comp folds --groups folders`")
 
 
 def test_an_unreadable_image_is_passed_over(picture: Callable[..., np.ndarray]) -> None:
