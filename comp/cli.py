@@ -441,7 +441,9 @@ def doctor(
         run_models(text or [], limit)
         return
     if text:
-        raise UsageError(f"doctor {' '.join(text)}: a text goes with --models; a config with --config")
+        raise UsageError(
+            f"doctor {' '.join(text)}: a text goes with --models; a config with --config"
+        )
     workspace, loaded, wrong = None, None, None
     rest: list[str] = []
     try:

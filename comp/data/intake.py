@@ -94,18 +94,19 @@ def look_for_records(competition: Competition, data_root: Path) -> tuple[Records
     train: dict[str, Record] = {}
     test: dict[str, Record] = {}
     taken: set[Path] = set()
+    pattern = competition.data.test
+    tests = _files(match(data_root, pattern)) if pattern and "{band}" not in pattern else set()
     for pairs in competition.data.train:
         if pairs.manifest is not None:
             found = _from_manifest(pairs.manifest, competition, data_root, problems, taken)
         else:
-            found = _paired(pairs, competition, data_root, problems, taken)
+            found = _paired(pairs, competition, data_root, problems, taken, tests)
         for record in found:
             part = test if record.split == "test" else train
             other = part.setdefault(record.image_id, record)
             if other is not record:
                 files = f"{other.image} and {record.image}"
                 problems.append(f"id {record.image_id!r} is used by two images: {files}")
-    pattern = competition.data.test
     if pattern is not None:
         images = _images(data_root, pattern, competition, "test image", problems, taken)
         test = {i: Record(i, image, (), "test") for i, image in images.items()}
@@ -188,11 +189,24 @@ def _images(
 
 
 def _paired(
-    pairs: Pairs, competition: Competition, root: Path, problems: list[str], taken: set[Path]
+    pairs: Pairs,
+    competition: Competition,
+    root: Path,
+    problems: list[str],
+    taken: set[Path],
+    tests: set[Path],
 ) -> list[Record]:
-    """The whole records of one `Pairs`; adds to `problems` and `taken`."""
+    """The whole records of one `Pairs`; adds to `problems` and `taken`.
+
+    Args:
+        tests: the test images, which {dir} would take too.
+    """
     assert pairs.images is not None
     found = None if "{band}" in pairs.images else match(root, pairs.images)
+    if found is not None and "{dir}" in pairs.images:
+        found = {
+            i: kept for i, paths in found.items() if (kept := [p for p in paths if p not in tests])
+        }
     masks: list[tuple[str, Found]] = []
     if pairs.masks is not None:
         names = competition.classes if "{class}" in pairs.masks else ("",)

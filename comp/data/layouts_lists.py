@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comp.data.layouts_found import Found
 from comp.data.manifest import Row
@@ -230,9 +230,14 @@ def rows_of(lists: Sequence[Listed]) -> tuple[tuple[Row, ...], list[str], list[s
                 rows[image] = row
         if lost:
             problems.append(
-                f"{one.source}: {len(lost)} rows name files that are not there: rows {some(lost)}"
+                f"{one.source}: {len(lost)} rows leave a cell blank or name a file that is not there,"
+                f" and are left out: rows {some(lost)}; an image without objects needs a mask file"
             )
-    return tuple(short_ids(list(rows.values()))), notes, problems
+    found = list(rows.values())
+    if len({row.image_id for row in found}) < len(found):
+        notes.append("ids repeat from list to list: the images' paths are the ids")
+        found = [replace(row, image_id=row.images[0]) for row in found]
+    return tuple(short_ids(found)), notes, problems
 
 
 def short_ids(rows: list[Row]) -> list[Row]:

@@ -65,7 +65,7 @@ def check_layout(submission: Submission, n_classes: int) -> Format:
         problems.append(
             f"submission.row: {fmt.name} without a class holds one mask an image, but there are "
             f"{n_classes} classes; "
-            "use row: image_class with class_column or class_in_id"
+            "use row: image_class with class_column: ClassId, or with class_in_id: true"
         )
     names = submission.class_names
     if names is not None and len(names) != n_classes:

@@ -43,9 +43,12 @@ def test_cut_and_ended(tmp_path: Path, kind: str, grey: bool) -> None:
     pixels = picture(203, 301)
     whole = jpeg(pixels[..., 0] if grey else pixels, **KINDS[kind])
     path = tmp_path / "a.jpg"
+    told = (
+        "its pixels end before|the file ends" if kind == "progressive" else "its pixels end before"
+    )
     for share in (0.4, 0.5, 0.6) if kind == "progressive" else (0.3, 0.5, 0.7, 0.9):
         path.write_bytes(whole[: int(len(whole) * share)] + b"\xff\xd9")
-        with pytest.raises(DataError, match=r"a\.jpg: broken or cut short: its pixels end before"):
+        with pytest.raises(DataError, match=rf"a\.jpg: broken or cut short: ({told})"):
             decode(path)
 
 

@@ -56,6 +56,15 @@ def test_ids_are_spelled_as_on_disk_and_sorted(tmp_path: Path) -> None:
     )
 
 
+def test_a_nested_pattern_leaves_the_test_images_alone(tmp_path: Path) -> None:
+    places = [f"Tile {n}/{kind}/a.png" for n in (1, 2) for kind in ("images", "masks")]
+    touch(tmp_path, *places, "test/images/b.png")
+    nested = [{"images": "{dir}/images/{id}.png", "masks": "{dir}/masks/{id}.png"}]
+    found = find_records(competition(nested, test="test/images/{id}.png"), tmp_path)
+    assert [r.image_id for r in found.train] == ["Tile 1/a", "Tile 2/a"]
+    assert [r.image_id for r in found.test] == ["b"]
+
+
 def test_the_extension_may_differ_and_its_case_does_not_count(tmp_path: Path) -> None:
     touch(
         tmp_path, "images/a.PNG", "masks/a.png", "images/b.jpg", "masks/b.TIFF", "images/notes.txt"

@@ -151,7 +151,9 @@ def test_classes_choose_categories(root: Path) -> None:
     )
     comp = competition("multilabel", ["second", "first"], {"coco": "c.json"})  # renamed: in order
     assert read_labels(a, comp)[:, :, 0].tolist() == [[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 1]]
-    comp = competition("multilabel", ["dog", "puppy"], {"coco": "c.json"})  # half known: not guessed
+    comp = competition(
+        "multilabel", ["dog", "puppy"], {"coco": "c.json"}
+    )  # half known: not guessed
     with pytest.raises(DataError, match=r"c.json: no category puppy; expected"):
         read_labels(a, comp)
     comp = competition("multiclass", ["ground", "cat", "dog"], {"coco": "c.json"})

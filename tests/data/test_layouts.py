@@ -223,7 +223,28 @@ def test_files_that_a_list_names_in_vain(
     (data / "a/1/x9.png").unlink()
     _, records, _ = understood(tmp_path / "ws", data)
     assert len(records.train) == 5
-    assert "pairs.csv: 1 rows name files that are not there: rows 6" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "pairs.csv: 1 rows leave a cell blank or name a file that is not there" in said
+    assert "left out: rows 6; an image without objects needs a mask file" in said
+
+
+def test_ids_that_repeat_from_list_to_list_become_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for part in ("train", "val"):
+        rows = ["id,image,mask"]
+        for n in range(3):
+            image, mask = scene(n)
+            save(data / part / "i" / f"{part}{n}.png", image)
+            save(data / part / "m" / f"{part}{n}.png", mask)
+            rows.append(f"{n},{part}/i/{part}{n}.png,{part}/m/{part}{n}.png")
+        (data / f"{part}.csv").write_text("\n".join(rows))
+    _, records, _ = understood(tmp_path / "ws", data)
+    assert [r.image_id for r in records.train] == [
+        f"{p}{n}" for p in ("train", "val") for n in range(3)
+    ]
+    assert "ids repeat from list to list" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------- ambiguity
