@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from comp.data.bands import files_of
 from comp.data.decode import decode, read_size
 from comp.data.intake import Records
 from comp.data.intake_seen import Understood
@@ -39,20 +41,22 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
             seen.lines.append(f"{what} sizes, height x width: {told}")
     kinds: Counter[tuple[int, str]] = Counter()
     first: dict[int, list[str]] = {}
-    numbers = ValueRange()
+    numbers: dict[int, ValueRange] = {}
     for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
         try:
-            stored = decode(record.image)
+            each = [decode(path) for path in files_of(record.image)]
         except DataError:
             continue  # `comp verify` names every one of these
+        stored = each[0]
         n_bands = stored.pixels.shape[2] - stored.alpha
         kinds[n_bands, str(stored.pixels.dtype)] += 1
         first.setdefault(n_bands, []).append(record.image.name)
-        numbers.see(stored)
+        for place, one in enumerate(each):  # several where each band has a file of its own
+            numbers.setdefault(place, ValueRange()).see(one)
     told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
     seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
-    scale, told = numbers.proposed()
-    seen.lines += [told] if told else []
+    scale, lines = propose_scale([numbers[place] for place in sorted(numbers)])
+    seen.lines += lines
     said = {} if scale is None else {"scale": scale}
     bands = {bands for bands, _ in kinds}
     if bands <= {1, 3} or stacked:
@@ -68,6 +72,31 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
             " convert them, or keep one kind there"
         )
     return {"channels": bands.pop(), **said}
+
+
+def propose_scale(files: Sequence[ValueRange]) -> tuple[list[Any] | None, list[str]]:
+    """`data.scale` for what the files of an image hold, one file or one a band, and what is told of it.
+
+    Returns:
+        None, one pair [lo, hi] for all, or a pair a band where they differ.
+    """
+    found = [one.proposed() for one in files]
+    scales = [scale for scale, _ in found]
+    lines = [
+        told if len(found) == 1 else f"band {n}: {told}"
+        for n, (_, told) in enumerate(found, 1)
+        if told
+    ]
+    if all(scale == scales[0] for scale in scales):
+        return (scales[0] if scales else None), list(
+            dict.fromkeys(told for _, told in found if told)
+        )
+    if None in scales:
+        lines.append(
+            "one data.scale reads all bands, and some need none: set data.scale with a pair a band"
+        )
+        return None, lines
+    return scales, lines
 
 
 def _size(path: Path) -> tuple[int, int] | str:

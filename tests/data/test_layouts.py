@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comp.commands import init
 from comp.config import Competition, data_root, load_competition
 from comp.data.bands import files_of
+from comp.data.images import read_image
 from comp.data.intake import Records, find_records
 from comp.data.labels import read_labels
 from comp.data.layouts import Asked, affixes, detect, walk
@@ -213,6 +215,23 @@ def test_a_list_that_pairs_otherwise_is_refused(tmp_path: Path) -> None:
         init.run(tmp_path / "ws", tmp_path)
     _, records, _ = understood(tmp_path / "ws", tmp_path, layout="csv_paths")
     assert [r.masks[0].name for r in records.train] == ["p_002.png", "p_001.png"]
+
+
+def test_bands_of_different_ranges_get_a_scale_each(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for n in range(4):
+        for band, high in (("B02", 100), ("B08", 3000)):
+            (data / "images").mkdir(parents=True, exist_ok=True)
+            pixels = (rng.random((24, 32)) * high).astype(np.float32)
+            pixels[0, 0] = high
+            tifffile.imwrite(data / "images" / f"t{n}_{band}.tif", pixels)
+        save(data / "masks" / f"t{n}.png", (rng.random((24, 32)) > 0.5).astype(np.uint8) * 255)
+    competition, records, _ = understood(tmp_path / "ws", data)
+    assert competition.data.scale == ((0.0, 100.0), (0.0, 4095.0))
+    image = read_image(records.train[0].image, competition.data)
+    assert image.shape == (24, 32, 2)
+    assert image[..., 0].max() == 1.0 and abs(float(image[..., 1].max()) - 3000 / 4095) < 1e-6
 
 
 def test_files_that_a_list_names_in_vain(
