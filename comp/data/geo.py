@@ -61,13 +61,6 @@ def _rasterio() -> Any:
     return rasterio
 
 
-def has_rasterio() -> bool:
-    """True where `comp[geo]` is installed; imports nothing."""
-    from importlib.util import find_spec
-
-    return find_spec("rasterio") is not None
-
-
 def read_georeference(path: Path) -> GeoReference:
     """Read CRS and transform from a file's header.
 

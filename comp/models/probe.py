@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from comp.config import ModelConfig, resolved
+from comp.errors import DataError
 from comp.files import digest, read_json, write_json
 from comp.models.build import build_model
 from comp.models.compute import Compute, cpu_has_bf16, decide_compute
@@ -156,15 +157,25 @@ def decide(
             "where": [device_name(device), torch.__version__],
         }
     )
-    known = read_json(memory) if memory.is_file() else {}
+    known = recall(memory)
     if key in known:
         return Compute(**known[key]["compute"]), known[key]["told"] + " (measured before)"
     timings = probe(
         config, ways, task=task, n_classes=n_classes, channels=channels, device=device, root=root
     )
     chosen, told = choose(timings), tell(timings)
-    write_json(memory, known | {key: {"compute": chosen.as_dict(), "told": told}})
+    if all(t.seconds is not None for t in timings):  # what failed today may have lacked memory only
+        write_json(memory, known | {key: {"compute": chosen.as_dict(), "told": told}})
     return chosen, told
+
+
+def recall(memory: Path) -> dict[str, Any]:
+    """What was measured before; nothing where the file is damaged: it is made again."""
+    try:
+        known = read_json(memory) if memory.is_file() else {}
+    except DataError:
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def tell(timings: Sequence[Timing]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from comp.data.geo import GeoReference, has_rasterio, read_georeference, write_geotiff
+from comp.data.geo import GeoReference, read_georeference, write_geotiff
 from comp.data.images import read_image, read_mask_values
 from comp.errors import DataError, UsageError
 
@@ -37,7 +38,9 @@ def test_the_place_of_a_pixel() -> None:
         GeoReference(None, None, (2, 2)).place(0, 0)
 
 
-needs_rasterio = pytest.mark.skipif(not has_rasterio(), reason="rasterio is not installed")
+needs_rasterio = pytest.mark.skipif(
+    find_spec("rasterio") is None, reason="rasterio is not installed"
+)
 
 
 @needs_rasterio

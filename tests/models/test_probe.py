@@ -136,3 +136,24 @@ def test_what_was_measured_is_kept_and_told(
     assert asked == [2, 4]
     fixed = make_config(precision="fp32", channels_last=False)
     assert decide(fixed, "cpu", memory, **said)[1] == "" and asked == [2, 4]  # type: ignore[arg-type]
+
+
+def test_a_damaged_memory_is_made_again_and_a_failure_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, said = tmp_path / "probe.json", {"task": "binary", "n_classes": 1, "channels": 3}
+    seconds: list[float | None] = [1.0, None]
+
+    def measure(config: ModelConfig, ways: list[Compute], **more: object) -> list[Timing]:
+        return [Timing(w, s, "" if s else "no memory") for w, s in zip(ways, seconds, strict=True)]
+
+    monkeypatch.setattr(probe_module, "probe", measure)
+    config = make_config(precision="fp32")
+    for text in ("{", "[]"):
+        memory.write_text(text)
+        chosen, told = decide(config, "cpu", memory, **said)  # type: ignore[arg-type]
+        assert not chosen.channels_last and "fp32 channels_last failed: no memory" in told
+        assert memory.read_text() == text
+    seconds[1] = 0.5
+    assert decide(config, "cpu", memory, **said)[0].channels_last  # type: ignore[arg-type]
+    assert decide(config, "cpu", memory, **said)[1].endswith("(measured before)")  # type: ignore[arg-type]
