@@ -35,10 +35,11 @@ import numpy as np
 import torch
 
 from comp.config import Competition, ModelConfig, check
-from comp.data.augment import build_augment
-from comp.data.cache import Recipe, open_cache
-from comp.data.intake import find_records
-from comp.data.samples import TrainSamples, scale_image, train_loader, train_recipe
+from comp.data.cache.cache import Recipe
+from comp.data.cache.open import open_cache
+from comp.data.samples.augment import build_augment
+from comp.data.samples.train import TrainSamples, scale_image, train_loader, train_recipe
+from comp.data.sources.records import find_records
 from comp.demo.drawing import ensure_demo
 from comp.models.build import build_model
 from comp.models.compute import decide_compute

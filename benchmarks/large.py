@@ -78,8 +78,8 @@ def road(folder: Path, side: int, window: int, identity: bool) -> None:
     from torch import nn
 
     from comp.config import Competition, Predict, Train, check
-    from comp.data.cache import open_cache
-    from comp.data.intake import Record
+    from comp.data.cache.open import open_cache
+    from comp.data.sources.records import Record
     from comp.masks.decide import decide
     from comp.masks.stream import RunStream
     from comp.models.compute import Compute

@@ -17,12 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from comp.data.images import read_image
+from comp.data.images.read import read_image
 from comp.data.leaks.near import find_near_duplicates
 from comp.data.leaks.prints import ImagePrint, make_print
 from comp.data.leaks.radar import look_for_leaks
 from comp.data.leaks.seams import RESIZED, RULES, find_seams
-from comp.data.patterns import image_files
+from comp.data.sources.patterns import image_files
 
 
 def real(folder: Path, source: str | None) -> None:

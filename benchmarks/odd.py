@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from comp.config import Competition, check
-from comp.data.images import read_image, read_labels
-from comp.data.intake import Record, look_for_records
-from comp.data.intake_masks import choose_rule, look_at_masks
+from comp.data.images.read import read_image
+from comp.data.intake.masks import choose_rule, look_at_masks
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import Record, look_for_records
 from comp.errors import CompError
 
 PAIRS = {"images": "images/{id}.*", "masks": "masks/{id}.*"}

@@ -193,7 +193,7 @@ def init(
 ) -> None:
     """Look at a folder of data, say what was understood, and write the competition file."""
     from comp.commands.init import run
-    from comp.data.layouts import Asked
+    from comp.data.layouts.detect import Asked
 
     run(directory, data, name, Asked(layout, images, masks), absent)
 

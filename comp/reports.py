@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from comp.config import Competition
-from comp.data.cache import Cache
+from comp.data.cache.cache import Cache
 from comp.files import Workspace, commit
 from comp.masks.decide import decide
 from comp.metrics.scores import image_scores

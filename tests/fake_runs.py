@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from comp.config import Competition, data_root, resolved
-from comp.data.cache import open_cache
-from comp.data.fold_table import HELD_OUT, FoldTable, write_folds
-from comp.data.images import read_labels
-from comp.data.intake import find_records
+from comp.data.cache.open import open_cache
+from comp.data.folds.table import HELD_OUT, FoldTable, write_folds
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import find_records
 from comp.files import Workspace, write_json
 from comp.masks.decide import decide
 from comp.metrics.counts import count_image

@@ -49,7 +49,7 @@ def task_of(name: str) -> tuple[str, int]:
 
 @pytest.mark.parametrize("name", [None, *COMPETITIONS])
 def test_a_competition_names_only_what_exists(name: str | None) -> None:
-    from comp.data.schemes import FOLD_SCHEMES
+    from comp.data.folds.schemes import FOLD_SCHEMES
 
     competition = load_competition(REPOSITORY, name)
     assert competition.name == (name or "demo")
@@ -81,7 +81,7 @@ def test_the_demo_that_is_installed_is_the_one_committed() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_config_says_nothing_wrong(name: str) -> None:
     """As committed, pretrained weights included: the check asks no network for them."""
-    from comp.data.augment import check_augment
+    from comp.data.samples.augment import check_augment
     from comp.models import check_model
 
     config = load(name)

@@ -15,9 +15,9 @@ from comp.blending.blend import blend_mask
 from comp.blending.recipe import read_recipe
 from comp.commands import ensemble
 from comp.config import data_root
-from comp.data.fold_table import write_folds
-from comp.data.images import read_labels
-from comp.data.intake import find_records
+from comp.data.folds.table import write_folds
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageError
 from comp.files import read_json, write_json
 from comp.metrics.counts import count_image

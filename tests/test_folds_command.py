@@ -12,7 +12,7 @@ import pytest
 
 from comp.commands.folds import run
 from comp.config import Competition
-from comp.data.split import read_folds
+from comp.data.folds.split import read_folds
 from comp.errors import ConfigError, DataError, FoldsError, RunMismatchError, UnknownNameError
 from comp.files import Workspace
 

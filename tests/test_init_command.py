@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from comp.commands import init
 from comp.config import Competition, data_root, load_competition, load_model, parse_yaml
-from comp.data.intake import find_records
-from comp.data.intake_masks import ClassTable, MaskFacts, choose_rule
-from comp.data.intake_seen import Understood
-from comp.data.intake_tables import class_table, code_shape, group_columns, read_tables
-from comp.data.intake_yaml import competition_yaml
-from comp.data.labels import read_labels
-from comp.data.schemes import FOLD_SCHEMES
+from comp.data.folds.schemes import FOLD_SCHEMES
+from comp.data.intake.masks import ClassTable, MaskFacts, choose_rule
+from comp.data.intake.seen import Understood
+from comp.data.intake.tables import class_table, group_columns
+from comp.data.intake.yaml import competition_yaml
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import find_records
+from comp.data.sources.tables import code_shape, read_tables
 from comp.errors import DataError, UsageError
 from comp.files import Workspace
 from comp.formats.rle_table import check_layout

@@ -36,10 +36,13 @@ ORDER = (
 )
 PLACE = {name: place for place, names in enumerate(ORDER) for name in names}
 
+# The rooms of comp.data, in the same order: a room imports only those before it.
+ROOMS = ("images", "sources", "layouts", "cache", "leaks", "folds", "checks", "intake", "samples")
+
 TORCH = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "ttach"}
 TORCH_PLACES = (
     "comp.models",
-    "comp.data.samples",
+    "comp.data.samples.train",
     "comp.predict",
     "comp.train",
     "comp.jobs.worker",
@@ -119,6 +122,39 @@ def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
         if PLACE[unit(name)] >= allowed_place:
             wrong.append(f"{module}:{line} imports {name}, which stands later in the house")
     assert not wrong, "\n".join(wrong)
+
+
+def room(module: str) -> int:
+    """The place of a module of comp.data among its rooms."""
+    return ROOMS.index(module.split(".")[2])
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("comp.data.")))
+def test_a_room_of_data_imports_only_the_rooms_before_it(module: str) -> None:
+    wrong = [
+        f"{module}:{line} imports {name}"
+        for line, name, _ in own_imports(module)
+        if name.startswith("comp.data.") and room(name) > room(module)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_two_modules_wait_for_each_other() -> None:
+    """Circles among modules: none but those named here, which only grow fewer."""
+    known = {f"comp.train.{m}" for m in ("epoch", "job", "loop", "made", "outputs", "state")}
+    imported = {m: {name for _, name, typing in own_imports(m) if not typing} for m in MODULES}
+    reached: dict[str, set[str]] = {}
+    for module in MODULES:
+        seen: set[str] = set()
+        todo = list(imported[module])
+        while todo:
+            name = todo.pop()
+            if name in MODULES and name not in seen:
+                seen.add(name)
+                todo.extend(imported[name])
+        reached[module] = seen
+    circles = sorted(module for module in MODULES if module in reached[module])
+    assert set(circles) <= known, circles
 
 
 def test_commands_do_not_import_each_other() -> None:

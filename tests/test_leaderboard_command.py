@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comp.commands import ensemble, leaderboard, submit
-from comp.data.fold_table import write_folds
+from comp.data.folds.table import write_folds
 from comp.files import read_json, write_json
 
 spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))

@@ -13,10 +13,10 @@ from PIL import Image
 
 from comp.commands import folds, init, verify
 from comp.config import load_competition
-from comp.data.findings import Findings
-from comp.data.intake import Records
+from comp.data.checks.findings import Findings
+from comp.data.checks.scan import Scan
 from comp.data.leaks.radar import Leaks, look_for_leaks
-from comp.data.scan import Scan
+from comp.data.sources.records import Records
 from comp.errors import DataError
 from comp.files import Workspace
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from comp.config import Competition, ModelConfig, config_hash, data_root, resolved
-from comp.data.cache import Cache, Recipe, open_cache
-from comp.data.competition_check import check_competition
-from comp.data.fold_table import FoldTable
-from comp.data.intake import Records, find_records
-from comp.data.pseudo import check_pseudo, find_source, with_pseudo
-from comp.data.split import ensure_folds
+from comp.data.cache.cache import Cache, Recipe
+from comp.data.cache.open import open_cache
+from comp.data.folds.check import check_competition
+from comp.data.folds.split import ensure_folds
+from comp.data.folds.table import FoldTable
+from comp.data.samples.pseudo import check_pseudo, find_source, with_pseudo
+from comp.data.sources.records import Records, find_records
 from comp.errors import DiskError, RunMismatchError, UsageError, some
 from comp.files import Workspace, digest, lock, read_json
 from comp.jobs.configs import blame_overrides, load_configs, look_up_names
@@ -167,7 +168,7 @@ def open_caches(
     """
     from dataclasses import replace
 
-    from comp.data.samples import train_recipe
+    from comp.data.samples.train import train_recipe
 
     started = time.monotonic()
     truth = open_cache(workspace.cache, competition, records.train, Recipe())
@@ -301,8 +302,8 @@ def draw_samples(
     path = workspace.run(planned.name) / "samples.png"
     if path.is_file():
         return
-    from comp.data.augment import build_augment
-    from comp.data.samples import TrainSamples, train_recipe
+    from comp.data.samples.augment import build_augment
+    from comp.data.samples.train import TrainSamples, train_recipe
     from comp.plots.pictures import plot_samples
 
     train = planned.config.train

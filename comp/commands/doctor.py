@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from comp.config import Competition, ModelConfig, data_root
-from comp.data.competition_check import check_competition
-from comp.data.few import Few, choose_few
-from comp.data.fold_table import read_folds
-from comp.data.intake import find_records
+from comp.data.folds.check import check_competition
+from comp.data.folds.few import Few, choose_few
+from comp.data.folds.table import read_folds
+from comp.data.sources.records import find_records
 from comp.errors import CompError, ConfigError, DataError, StoppedError
 from comp.files import COMPETITION_FILE, Workspace
 from comp.jobs.configs import load_configs, look_up_names

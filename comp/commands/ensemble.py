@@ -19,10 +19,11 @@ from comp.blending.recipe import Member, Recipe, file_hashes, write_recipe
 from comp.blending.search import METHODS
 from comp.blending.summary import describe_parts, make_scores, say_limits
 from comp.config import Competition, data_root
-from comp.data.cache import Cache, open_cache
-from comp.data.cache import Recipe as Reading
-from comp.data.fold_table import HELD_OUT, FoldTable, read_folds
-from comp.data.intake import find_records
+from comp.data.cache.cache import Cache
+from comp.data.cache.cache import Recipe as Reading
+from comp.data.cache.open import open_cache
+from comp.data.folds.table import HELD_OUT, FoldTable, read_folds
+from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageError, some
 from comp.files import Workspace, commit, digest, lock
 from comp.metrics.scores import find_metric, score_counts

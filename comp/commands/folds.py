@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from comp.config import Competition, data_root
-from comp.data.balance import balance_table, fold_parts
-from comp.data.cache import open_cache
-from comp.data.fold_table import read_table
-from comp.data.groups import AUTO, check_asked
-from comp.data.intake import find_records
+from comp.data.cache.open import open_cache
+from comp.data.folds.balance import balance_table, fold_parts
+from comp.data.folds.groups import check_asked
+from comp.data.folds.scheme_names import unknown_scheme
+from comp.data.folds.schemes import FOLD_SCHEMES, UNGROUPED
+from comp.data.folds.split import FoldTable, make_folds, write_folds
+from comp.data.folds.table import read_table
 from comp.data.leaks import auto_groups
-from comp.data.scheme_names import unknown_scheme
-from comp.data.schemes import FOLD_SCHEMES, UNGROUPED
-from comp.data.split import FoldTable, make_folds, write_folds
+from comp.data.leaks.guesses import AUTO
+from comp.data.sources.records import find_records
 from comp.errors import FoldsError, RunMismatchError, UnknownNameError, some
 from comp.files import Workspace, commit, sha256
 from comp.plots.fold_balance import plot_fold_balance

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from comp.data.intake_inspect import MANIFEST, inspect
-from comp.data.intake_seen import Understood
-from comp.data.intake_yaml import competition_yaml, spelled_root
-from comp.data.layouts import Asked
-from comp.data.manifest import manifest_text
+from comp.data.intake.inspect import MANIFEST, inspect
+from comp.data.intake.seen import Understood
+from comp.data.intake.yaml import competition_yaml, spelled_root
+from comp.data.layouts.detect import Asked
+from comp.data.sources.manifest import manifest_text
 from comp.errors import DataError, UsageError
 from comp.files import COMPETITION_FILE, check_name, commit
 

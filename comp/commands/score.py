@@ -194,8 +194,8 @@ def image_sizes(workspace: Workspace, competition: Competition) -> SizeOf:
     known: dict[str, Path] = {}
 
     def size_of(image_id: str) -> tuple[int, int]:
-        from comp.data.images import read_size
-        from comp.data.intake import find_records
+        from comp.data.images.decode import read_size
+        from comp.data.sources.records import find_records
 
         if not known:
             records = find_records(competition, data_root(workspace, competition))

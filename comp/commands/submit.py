@@ -15,8 +15,8 @@ from typing import Any
 from comp import __version__
 from comp.blending.recipe import Member, Recipe, Scores, check_member, file_hashes, read_recipe
 from comp.config import Competition, data_root
-from comp.data.images import read_size
-from comp.data.intake import find_records
+from comp.data.images.decode import read_size
+from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, UsageError, some
 from comp.files import Workspace, sha256, write_json
 from comp.formats.rle_table import has_classes

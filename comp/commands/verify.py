@@ -9,16 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from comp.config import Competition, data_root
-from comp.data.competition_check import check_competition
-from comp.data.findings import Findings, as_json, find_cut_groups, find_leaks, find_shift, warn
-from comp.data.fold_table import FoldTable, read_folds
-from comp.data.images import read_image
-from comp.data.intake import Record, Records, look_for_records
-from comp.data.labels import read_labels
+from comp.data.checks.findings import (
+    Findings,
+    as_json,
+    find_cut_groups,
+    find_leaks,
+    find_shift,
+    warn,
+)
+from comp.data.checks.scan import LARGE, Seen, scan
+from comp.data.checks.tables import check_tables
+from comp.data.folds.check import check_competition
+from comp.data.folds.table import FoldTable, read_folds
+from comp.data.images.read import read_image
 from comp.data.leaks import meta_columns
 from comp.data.leaks.near import turn_image
-from comp.data.scan import LARGE, Seen, scan
-from comp.data.table_checks import check_tables
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import Record, Records, look_for_records
 from comp.errors import CompError, ConfigError, DataError, FoldsError
 from comp.files import Workspace, write_json
 from comp.plots.contact_sheet import Tile, plot_contact_sheet

@@ -11,8 +11,8 @@ import numpy as np
 
 from comp.commands import cv, ensemble, score, submit
 from comp.config import Competition, data_root, load_competition
-from comp.data.images import read_image
-from comp.data.intake import find_records
+from comp.data.images.read import read_image
+from comp.data.sources.records import find_records
 from comp.demo.baseline import threshold_baseline
 from comp.demo.drawing import ensure_demo, key_path
 from comp.files import COMPETITION_FILE, Workspace, commit

@@ -12,7 +12,7 @@ from pathlib import Path
 from comp.config import Competition, ModelConfig, check, find_config
 from comp.config.loading import PartlyWrongError
 from comp.config.reading import key_of, override_of, read_layers
-from comp.data.competition_check import check_competition
+from comp.data.folds.check import check_competition
 from comp.errors import ConfigError, UsageError
 from comp.files import check_name
 
@@ -111,9 +111,9 @@ def look_up_names(
     Args:
         weights: also look whether a local file of pretrained weights is there.
     """
-    from comp.data.augment import check_augment
-    from comp.data.samples import train_recipe
-    from comp.data.sampling import check_sampler
+    from comp.data.samples.augment import check_augment
+    from comp.data.samples.sampling import check_sampler
+    from comp.data.samples.train import train_recipe
     from comp.models.check import check_model
 
     channels = competition.data.channels

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from comp.config import Competition, ModelConfig, differences, resolved
-from comp.data.pseudo import PseudoSource
+from comp.data.samples.pseudo import PseudoSource
 from comp.errors import CompError, RunMismatchError, some
 from comp.files import Workspace, commit, digest, read_json, write_json
 from comp.store import read_result

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comp.data.balance import Part
+from comp.data.folds.balance import Part
 from comp.plots.figure import commit_png, new_figure, plain
 
 if TYPE_CHECKING:

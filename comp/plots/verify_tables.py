@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from comp.config import Competition
-from comp.data.findings import Findings
-from comp.data.scan import Scan
+from comp.data.checks.findings import Findings
+from comp.data.checks.scan import Scan
 from comp.errors import some
 
 MAX_LISTED = 20

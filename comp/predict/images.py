@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from comp.config import Predict, Train
-from comp.data.cache import Cache
-from comp.data.samples import scale_image
+from comp.data.cache.cache import Cache
+from comp.data.samples.train import scale_image
 from comp.models.compute import Compute
 from comp.models.segmenter import Segmenter
 from comp.models.tta import predict_views

@@ -7,11 +7,7 @@ from typing import Any
 
 import torch
 
-from comp.data.samples import (
-    TrainLoader,
-    derive,
-    scale_image,
-)
+from comp.data.samples.train import TrainLoader, derive, scale_image
 from comp.errors import CompError, some
 from comp.models.losses import Target, make_target
 from comp.train.made import judge_ema

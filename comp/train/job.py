@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comp.config import Competition, ModelConfig
-from comp.data.pseudo import PseudoSource
+from comp.data.samples.pseudo import PseudoSource
 from comp.files import Workspace
 from comp.registry import use_code_of
 

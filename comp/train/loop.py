@@ -13,18 +13,14 @@ from typing import Any
 import torch
 
 from comp.config import data_root
-from comp.data.augment import build_augment
-from comp.data.cache import Recipe, open_cache
-from comp.data.channel_stats import channel_stats
-from comp.data.fold_table import HELD_OUT, FoldTable, read_folds
-from comp.data.intake import Records, find_records
-from comp.data.pseudo_samples import pseudo_loader
-from comp.data.samples import (
-    TrainLoader,
-    TrainSamples,
-    train_loader,
-    train_recipe,
-)
+from comp.data.cache.cache import Recipe
+from comp.data.cache.channel_stats import channel_stats
+from comp.data.cache.open import open_cache
+from comp.data.folds.table import HELD_OUT, FoldTable, read_folds
+from comp.data.samples.augment import build_augment
+from comp.data.samples.pseudo_samples import pseudo_loader
+from comp.data.samples.train import TrainLoader, TrainSamples, train_loader, train_recipe
+from comp.data.sources.records import Records, find_records
 from comp.errors import FoldsError
 from comp.models.build import n_parameters
 from comp.models.compute import Compute

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from comp.data.samples import TrainLoader, scale_image
+from comp.data.samples.train import TrainLoader, scale_image
 from comp.train.averaging import (
     Weights,
     greedy_soup,

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from comp.data.cache import Cache, open_cache
-from comp.data.intake import Records
+from comp.data.cache.cache import Cache
+from comp.data.cache.open import open_cache
+from comp.data.sources.records import Records
 from comp.files import commit
 from comp.models.segmenter import Segmenter
 from comp.predict import predict_bands

@@ -9,9 +9,7 @@ from typing import Any
 
 import torch
 
-from comp.data.samples import (
-    derive,
-)
+from comp.data.samples.train import derive
 from comp.errors import RunMismatchError
 from comp.metrics.scores import find_metric
 from comp.models.build import build_model

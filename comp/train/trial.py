@@ -16,18 +16,14 @@ from typing import Any
 import torch
 
 from comp.config import Competition, ModelConfig
-from comp.data.alignment import check_alignment
-from comp.data.augment import Augment, build_augment
-from comp.data.cache import Cache, Recipe, open_cache
-from comp.data.channel_stats import channel_stats
-from comp.data.intake import Record
-from comp.data.samples import (
-    TrainSamples,
-    crops_of,
-    train_loader,
-    train_recipe,
-)
-from comp.data.views import Views, check_views
+from comp.data.cache.cache import Cache, Recipe
+from comp.data.cache.channel_stats import channel_stats
+from comp.data.cache.open import open_cache
+from comp.data.samples.alignment import check_alignment
+from comp.data.samples.augment import Augment, build_augment
+from comp.data.samples.train import TrainSamples, crops_of, train_loader, train_recipe
+from comp.data.samples.views import Views, check_views
+from comp.data.sources.records import Record
 from comp.errors import CompError, ConfigError
 from comp.models.build import build_model, n_parameters
 from comp.models.compute import Compute, decide_compute

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from comp.config import Competition, ModelConfig
-from comp.data.cache import Cache
-from comp.data.resize import soft_target
+from comp.data.cache.cache import Cache
+from comp.data.images.resize import soft_target
 from comp.errors import DataError
 from comp.masks.decide import decide
 from comp.metrics.counts import count_image

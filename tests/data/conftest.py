@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from comp.config import Competition
-from comp.data.intake import Records, find_records
+from comp.data.sources.records import Records, find_records
 from comp.files import Workspace
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from comp.config import Competition, check
-from comp.data.labels import to_labels
+from comp.data.sources.labels import to_labels
 
 RNG = np.random.default_rng(1)
 RGB = RNG.integers(0, 256, (20, 31, 3), dtype=np.uint8)

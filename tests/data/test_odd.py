@@ -15,10 +15,13 @@ import pytest
 import tifffile
 
 from comp.config import Competition, check
-from comp.data.cache import Recipe, open_cache
-from comp.data.images import read_image, read_labels, read_size
-from comp.data.intake import Record, find_records, look_for_records
-from comp.data.intake_masks import MaskRule, choose_rule, look_at_masks
+from comp.data.cache.cache import Recipe
+from comp.data.cache.open import open_cache
+from comp.data.images.decode import read_size
+from comp.data.images.read import read_image
+from comp.data.intake.masks import MaskRule, choose_rule, look_at_masks
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import Record, find_records, look_for_records
 from comp.errors import DataError
 from comp.formats.table import table_bytes
 from comp.masks.rle import encode

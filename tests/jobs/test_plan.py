@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from comp.config import ModelConfig
-from comp.data.pseudo import PseudoMember, PseudoSource
+from comp.data.samples.pseudo import PseudoMember, PseudoSource
 from comp.errors import RunMismatchError
 from comp.files import Workspace, commit, read_json
 from comp.jobs.plan import PlannedRun, prepare_run

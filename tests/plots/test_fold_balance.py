@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from comp.data.balance import Part
+from comp.data.folds.balance import Part
 from comp.plots.fold_balance import MOST_ROWS, WIDTH_PX, plot_fold_balance, shares_of
 
 

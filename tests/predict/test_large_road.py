@@ -12,7 +12,8 @@ import pytest
 
 from comp.commands import cv, submit
 from comp.config import load_competition
-from comp.data import cache_bands, tif_rows
+from comp.data.cache import bands as cache_bands
+from comp.data.images import tif_rows
 from comp.files import Workspace, commit
 from comp.predict import windows
 from comp.store import Probs, empties, read_counts, read_run

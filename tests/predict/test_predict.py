@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from comp.config import Predict, Train
-from comp.data.cache import Cache, Recipe
+from comp.data.cache.cache import Cache, Recipe
 from comp.models.compute import Compute
 from comp.models.segmenter import Segmenter
 from comp.predict import images as images_module

@@ -12,8 +12,8 @@ import torch
 
 import comp.train.trial as trial_module
 from comp.config import Competition, ModelConfig, check
-from comp.data.few import choose_few
-from comp.data.intake import find_records
+from comp.data.folds.few import choose_few
+from comp.data.sources.records import find_records
 from comp.models.gpus import list_gpus
 from comp.train.one_batch import STEPS, timed
 from comp.train.trial import Trial

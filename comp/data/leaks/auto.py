@@ -11,12 +11,13 @@ from typing import Any
 
 from comp import files
 from comp.config import Competition
-from comp.data.cache import Cache, open_cache
-from comp.data.cache_bands import large_cached
-from comp.data.groups import AUTO
-from comp.data.intake import Records
+from comp.data.cache.bands import large_cached
+from comp.data.cache.cache import Cache
+from comp.data.cache.open import open_cache
+from comp.data.leaks.guesses import AUTO
 from comp.data.leaks.prints import ImagePrint, make_print, print_bands
 from comp.data.leaks.radar import look_for_leaks
+from comp.data.sources.records import Records
 from comp.errors import CompError, DataError
 from comp.formats.table import read_table
 

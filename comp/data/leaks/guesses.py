@@ -14,7 +14,6 @@ from shlex import quote
 
 import numpy as np
 
-from comp.data.groups import BY_FOLDERS, BY_NAMES
 from comp.data.leaks.prints import alike, chance_of_nearer
 
 DRAWS = 4000  # pairs of each kind that are compared
@@ -35,6 +34,8 @@ GROUP_NAMES = re.compile(
     r"|well|flight|mosaic|picture|photo|parent|city|location|study|series|scan|tomo|volume|map",
     re.IGNORECASE,
 )
+AUTO = "auto"  # folds.group: the groups are found, not read
+BY_NAMES, BY_FOLDERS = "names", "folders"  # folds.group: the image ids tell them
 
 
 @dataclass(frozen=True)

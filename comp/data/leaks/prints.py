@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from comp.data.tif_rows import LARGE_PIXELS
+from comp.data.images.tif_rows import LARGE_PIXELS
 
 THUMB = 64  # side of the small picture
 LINE = 512  # most pixels of a line that are compared

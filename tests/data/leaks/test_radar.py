@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comp.data.images import read_image
+from comp.data.images.read import read_image
 from comp.data.leaks.prints import make_print
 from comp.data.leaks.radar import Leaks, look_for_leaks
 from tests.data.leaks.test_seams import mosaic

@@ -1,0 +1,1 @@
+"""Decoded once: flat files of pixels and labels that every fold, model and process maps; and their statistics."""

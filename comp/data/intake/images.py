@@ -1,0 +1,106 @@
+"""Sizes, bands and the range of numbers of the images that `comp init` found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from comp.data.images.bands import files_of
+from comp.data.images.decode import decode, read_size
+from comp.data.intake.seen import Understood
+from comp.data.intake.value_range import ValueRange
+from comp.data.sources.records import Records
+from comp.errors import DataError, some
+
+BANDS_LOOKED_AT = 16
+
+
+def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[str, Any]:
+    """Sizes of all images from their headers; bands of a few, spread over the set.
+
+    Returns:
+        keys of the data section: channels, scale, where they say something.
+
+    Raises:
+        DataError: images of different numbers of bands.
+    """
+    every = [*records.train, *records.test]
+    for what, part in (("train", records.train), ("test", records.test)):
+        sizes: Counter[tuple[int, int]] = Counter()
+        with ThreadPoolExecutor(2) as pool:
+            for size in pool.map(_size, [record.image for record in part]):
+                if isinstance(size, str):
+                    seen.problems.append(size)
+                else:
+                    sizes[size] += 1
+        if sizes:
+            told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
+            seen.lines.append(f"{what} sizes, height x width: {told}")
+    kinds: Counter[tuple[int, str]] = Counter()
+    first: dict[int, list[str]] = {}
+    numbers: dict[int, ValueRange] = {}
+    for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
+        try:
+            each = [decode(path) for path in files_of(record.image)]
+        except DataError:
+            continue  # `comp verify` names every one of these
+        stored = each[0]
+        n_bands = stored.pixels.shape[2] - stored.alpha
+        kinds[n_bands, str(stored.pixels.dtype)] += 1
+        first.setdefault(n_bands, []).append(record.image.name)
+        for place, one in enumerate(each):  # several where each band has a file of its own
+            numbers.setdefault(place, ValueRange()).see(one)
+    told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
+    seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
+    scale, lines = propose_scale([numbers[place] for place in sorted(numbers)])
+    seen.lines += lines
+    said = {} if scale is None else {"scale": scale}
+    bands = {bands for bands, _ in kinds}
+    if bands <= {1, 3} or stacked:
+        return said  # one band is shown as three; bands in files of their own are counted there
+    if len(bands) > 1:
+        raise DataError(
+            f"{seen.root}: images of {some(sorted(bands))} bands: "
+            + "; ".join(
+                f"{n} band{'s' * (n > 1)}: {len(first[n])} ({some(first[n], 3)})"
+                for n in sorted(first)
+            )
+            + f", of {kinds.total()} looked at; all must have the same number (1 beside 3 is fine):"
+            " convert them, or keep one kind there"
+        )
+    return {"channels": bands.pop(), **said}
+
+
+def propose_scale(files: Sequence[ValueRange]) -> tuple[list[Any] | None, list[str]]:
+    """`data.scale` for what the files of an image hold, one file or one a band, and what is told of it.
+
+    Returns:
+        None, one pair [lo, hi] for all, or a pair a band where they differ.
+    """
+    found = [one.proposed() for one in files]
+    scales = [scale for scale, _ in found]
+    lines = [
+        told if len(found) == 1 else f"band {n}: {told}"
+        for n, (_, told) in enumerate(found, 1)
+        if told
+    ]
+    if all(scale == scales[0] for scale in scales):
+        return (scales[0] if scales else None), list(
+            dict.fromkeys(told for _, told in found if told)
+        )
+    if None in scales:
+        lines.append(
+            "one data.scale reads all bands, and some need none: set data.scale with a pair a band"
+        )
+        return None, lines
+    return scales, lines
+
+
+def _size(path: Path) -> tuple[int, int] | str:
+    try:
+        return read_size(path)
+    except DataError as error:
+        return str(error)

@@ -1,0 +1,201 @@
+"""COCO JSON: images, categories and segmentations, checked, kept small, drawn as planes when asked for.
+
+Boxes alone are no truth here. Files larger than a stated limit are refused before they are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comp.config import IGNORE
+from comp.data.sources.coco_shapes import Part, counts_part, polygon_parts
+from comp.data.sources.manifest import leaves_root
+from comp.errors import DataError
+
+MAX_JSON_BYTES = 1 << 30  # 1 GiB: COCO's own train set is 0.45
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object.
+
+    Args:
+        category: position in the table's `categories`.
+        crowd: a region of many objects, not outlined one by one.
+        polygons: (N, 2) float64 each; none where there are counts.
+        counts: ((height, width), numbers or packed text).
+    """
+
+    category: int
+    crowd: bool
+    polygons: tuple[np.ndarray, ...]
+    counts: tuple[tuple[int, int], tuple[int, ...] | str] | None
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image as the JSON names it; size 0: not said."""
+
+    file_name: str
+    height: int
+    width: int
+    annotations: tuple[Annotation, ...]
+
+
+@dataclass(frozen=True)
+class CocoTable:
+    """A checked COCO JSON.
+
+    Args:
+        categories: names, in the order of their ids.
+        images: file_name -> image.
+    """
+
+    source: str
+    categories: tuple[str, ...]
+    images: dict[str, CocoImage]
+
+    def planes(self, file_name: str | None, height: int, width: int) -> np.ndarray:
+        """Draw one image.
+
+        Args:
+            file_name: None: an image of which the JSON says nothing; all empty.
+
+        Returns:
+            (P, H, W) uint8 in {0, 1, 255}, P categories; 255 where only a crowd is marked.
+
+        Raises:
+            DataError: another size than the image file's, or a segmentation that cannot be drawn.
+        """
+        planes = np.zeros((len(self.categories), height, width), np.uint8)
+        if file_name is None:
+            return planes
+        image = self.images[file_name]
+        if image.height and (image.height, image.width) != (height, width):
+            raise DataError(
+                f"{self.source}: {file_name!r} is {image.height} x {image.width} (height x width)"
+                f" there, but the image file is {height} x {width}"
+            )
+        for number, one in enumerate(sorted(image.annotations, key=lambda a: not a.crowd)):
+            plane, value = planes[one.category], IGNORE if one.crowd else 1
+            try:
+                for top, left, inside in _drawn(one, height, width):
+                    box = plane[top : top + inside.shape[0], left : left + inside.shape[1]]
+                    np.copyto(box, value, where=inside)
+            except ValueError as error:
+                raise DataError(
+                    f"{self.source}: {file_name!r}, annotation {number + 1} of the image: {error}"
+                ) from error
+        return planes
+
+
+def _drawn(one: Annotation, height: int, width: int) -> Iterator[Part]:
+    """Boxes (top, left, bool pixels) that together are the object."""
+    if one.counts is None:
+        for points in one.polygons:
+            yield from polygon_parts(points, height, width)
+        return
+    (high, wide), counts = one.counts
+    if (high, wide) != (height, width):
+        raise ValueError(f"counts for {high} x {wide}, the image is {height} x {width}")
+    yield from counts_part(counts, height, width)
+
+
+def looks_like_coco(path: Path) -> bool:
+    """True for a JSON file in which the keys of COCO stand; it is not parsed."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            return False
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return b'"images"' in data and b'"annotations"' in data and b'"categories"' in data
+
+
+def read_coco(path: Path) -> CocoTable:
+    """Read and check a COCO JSON.
+
+    Raises:
+        DataError: missing, larger than `MAX_JSON_BYTES`, no JSON, no COCO, file names that leave the
+            data's root, ids that repeat or lead nowhere, objects with a box but no segmentation.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise DataError(
+                f"{path}: {size / 2**20:.0f} MiB of JSON, more than {MAX_JSON_BYTES >> 20};"
+                " divide it by images"
+            )
+        whole = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"missing file: {path}") from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        told = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
+        raise DataError(f"{path}: cannot be read as JSON: {told}") from error
+    try:
+        return _table(path, whole)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]
+        raise DataError(f"{path}: not COCO as expected: {told}") from error
+
+
+def _table(path: Path, whole: Any) -> CocoTable:
+    for key in ("images", "annotations", "categories"):
+        held = whole.get(key) if isinstance(whole, dict) else None
+        if not isinstance(held, list) or not all(isinstance(one, dict) for one in held):
+            raise ValueError(
+                "expected an object with the lists images, annotations, categories of objects"
+                f" (no list {key!r})"
+            )
+    categories = sorted(whole["categories"], key=lambda c: int(c["id"]))
+    place = {c["id"]: k for k, c in enumerate(categories)}
+    names = tuple(str(c["name"]) for c in categories)
+    if len(place) < len(categories) or len(set(names)) < len(names):
+        raise ValueError("a category stands there twice")
+    found: dict[Any, list[Annotation]] = {image["id"]: [] for image in whole["images"]}
+    if len(found) < len(whole["images"]):
+        raise ValueError("an image id stands there twice")
+    for number, one in enumerate(whole["annotations"], 1):
+        where = f"annotation {number} (id {one.get('id')})"
+        if one["image_id"] not in found:
+            raise ValueError(f"{where}: image_id {one['image_id']!r} is no image")
+        if one["category_id"] not in place:
+            raise ValueError(f"{where}: category_id {one['category_id']!r} is no category")
+        found[one["image_id"]].append(_annotation(one, place[one["category_id"]], where))
+    images: dict[str, CocoImage] = {}
+    for image in whole["images"]:
+        name = str(image["file_name"]).removeprefix("./")
+        if leaves_root(name):
+            raise ValueError(f"file_name {name!r} leaves the data's root")
+        if name in images:
+            raise ValueError(f"file_name {name!r} stands there twice")
+        high, wide = int(image.get("height") or 0), int(image.get("width") or 0)
+        images[name] = CocoImage(name, high, wide, tuple(found[image["id"]]))
+    return CocoTable(path.name, names, images)
+
+
+def _annotation(one: dict[str, Any], category: int, where: str) -> Annotation:
+    said = one.get("segmentation")
+    crowd = bool(one.get("iscrowd", 0))
+    if isinstance(said, dict):
+        high, wide = (int(n) for n in said["size"])
+        counts = said["counts"]
+        if not isinstance(counts, str | list):
+            raise ValueError(f"{where}: counts that are neither numbers nor text")
+        kept = counts if isinstance(counts, str) else tuple(counts)
+        return Annotation(category, crowd, (), ((high, wide), kept))
+    if not isinstance(said, list) or not said:
+        raise ValueError(f"{where}: no segmentation (a box alone says nothing of pixels)")
+    polygons = []
+    for corners in said if isinstance(said[0], list) else [said]:
+        flat = np.array(corners, np.float64)
+        if flat.ndim != 1 or len(flat) < 6 or len(flat) % 2:
+            raise ValueError(f"{where}: a polygon needs x, y of 3 corners or more")
+        polygons.append(flat.reshape(-1, 2))
+    return Annotation(category, crowd, tuple(polygons), None)
