@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from comp.files import commit
 from tests.drawn import draw_kaggle
+from tests.processes import run_comp as comp
 
 COMPETITION = """
 name: toy
@@ -25,16 +25,6 @@ submission: {sample: sample_submission.csv}
 """
 
 
-def comp(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comp", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     draw_kaggle(tmp_path / "data", n=6, size=(32, 32), n_test=2)
@@ -43,7 +33,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+def refused(result: CompletedProcess[str], code: int, *said: str) -> None:
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     for words in said:
@@ -64,6 +54,7 @@ def test_help_and_version(tmp_path: Path) -> None:
         "submit",
         "score",
         "leaderboard",
+        "doctor",
         "schema",
     ):
         assert command in helped.stdout

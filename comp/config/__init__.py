@@ -21,6 +21,7 @@ from comp.config.loading import (
 )
 from comp.config.model import (
     LossTerm,
+    Mix,
     Model,
     ModelConfig,
     Optim,
@@ -38,6 +39,7 @@ __all__ = [
     "Competition",
     "Folds",
     "LossTerm",
+    "Mix",
     "Model",
     "ModelConfig",
     "Optim",

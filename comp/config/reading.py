@@ -85,7 +85,7 @@ def read_layers(path: Path, overrides: Sequence[str] = ()) -> Layers:
     values: dict[str, Any] = {}
     for _, own in files:
         values = merge(values, own)
-    values, problems = _apply(values, overrides)
+    values, problems = apply_overrides(values, overrides)
     return Layers(tuple(files), tuple(overrides), values, tuple(problems))
 
 
@@ -183,20 +183,14 @@ def _depth(node: Any, path: Sequence[str]) -> int:
     return len(path)
 
 
-def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply_overrides(
+    values: dict[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
     """Lay ``a.b.c=value`` overrides over `values`; values are read as YAML, list items by number.
 
-    Raises:
-        ConfigError: all malformed overrides together.
+    Returns:
+        the values with every override that can be laid over them; what is wrong with the others.
     """
-    values, problems = _apply(values, overrides)
-    if problems:
-        raise ConfigError(problems)
-    return values
-
-
-def _apply(values: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The values with every override that can be laid over them, and what is wrong with the others."""
     problems: list[str] = []
     for override in overrides:
         parts = list(_split(override))
