@@ -52,6 +52,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "poly": ("schedule.name=poly",),
     "layer_decay": ("optim.layer_decay=0.75",),
     "slow_encoder": ("optim.encoder_lr=2e-4",),
+    "mixup": ("train.mix={mixup: {p: 0.5, alpha: 0.4}, until: 0.8}",),
+    "cutmix": ("train.mix={cutmix: {p: 0.5, area: [0.1, 0.5]}, until: 0.8}",),
+    "copy_paste": ("train.mix={copy_paste: {p: 0.5, share: 0.5}, until: 0.8}",),
+    "mosaic": ("train.mix={mosaic: {p: 0.5, centre: [0.25, 0.75]}, until: 0.8}",),
+    "by_loss": ("train.sampler.by=loss", "train.sampler.share=0.5"),
+    "hard_pixels": ("loss.bce={weight: 0.5, top_share: 0.25}",),
+    "smoothing": ("loss.bce={weight: 0.5, label_smoothing: 0.05}",),
 }
 Scores = dict[tuple[int, int], float]  # (seed, fold) -> score
 

@@ -38,7 +38,8 @@ from comp.config import Competition, ModelConfig, check
 from comp.data.cache.cache import Recipe
 from comp.data.cache.open import open_cache
 from comp.data.samples.augment import build_augment
-from comp.data.samples.train import TrainSamples, scale_image, train_loader, train_recipe
+from comp.data.samples.loader import train_loader
+from comp.data.samples.train import TrainSamples, scale_image, train_recipe
 from comp.data.sources.records import find_records
 from comp.demo.drawing import ensure_demo
 from comp.models.build import build_model

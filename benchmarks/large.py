@@ -6,7 +6,12 @@ the run-length code of both pixel orders; another one blends what is stored into
 `comp submit` does. Printed: peak resident memory of the process after each step, pages of mapped files
 included.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/large.py [--side 20000] [--window 1024] [--identity] [--folder DIR]
+With --training the whole road instead: two such images with their masks and one to predict, through
+`comp init, verify, folds, cv, ensemble, submit`, each a process of its own, with its seconds and its peak;
+before that, random crops of which half must hold foreground, a second.
+
+Usage: OMP_NUM_THREADS=1 python benchmarks/large.py [--side 20000] [--window 1024] [--identity | --training]
+    [--folder DIR]
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ import argparse
 import multiprocessing
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,33 +38,46 @@ TILE = 512
 LIMIT_MIB = 2048
 
 
-def draw_tif(path: Path, side: int) -> None:
-    """Discs of many sizes on a slope, a little noise; written tile by tile."""
-    rng = np.random.default_rng(0)
+def draw_tif(path: Path, side: int, seed: int = 0, mask: Path | None = None) -> None:
+    """Discs of many sizes on a slope, a little noise; written tile by tile.
+
+    Args:
+        mask: where the discs are written, 0 and 255.
+    """
+    if mask is not None:
+        write_tif(mask, (255 * m for _, m in draw_tiles(side, seed)), (side, side))
+    write_tif(path, (tile for tile, _ in draw_tiles(side, seed)), (side, side, 3))
+
+
+def write_tif(path: Path, tiles: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(
+        path,
+        tiles,
+        shape=shape,
+        dtype=np.uint8,
+        tile=(TILE, TILE),
+        photometric="rgb" if len(shape) == 3 else "minisblack",
+        compression="zlib",
+        compressionargs={"level": 1},
+    )
+
+
+def draw_tiles(side: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Tiles of the picture (512, 512, 3), and where their discs are, uint8 0 and 1."""
+    rng = np.random.default_rng(seed)
     n = -(-side // TILE)
     y, x = np.mgrid[:TILE, :TILE].astype(np.float32)
     noise = rng.integers(0, 4, (TILE, TILE, 3), np.uint8)
 
-    def tiles() -> Iterator[np.ndarray]:
-        for number in range(n * n):
-            row, column = divmod(number, n)
-            tile = noise + np.uint8(40 + 40 * row // n)
-            for _ in range(6):
-                cy, cx, radius = rng.uniform((0, 0, 4), (TILE, TILE, 90)).tolist()
-                inside = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-                tile[inside] = np.uint8(160 + 60 * column // n)
-            yield tile
-
-    tifffile.imwrite(
-        path,
-        tiles(),
-        shape=(side, side, 3),
-        dtype=np.uint8,
-        tile=(TILE, TILE),
-        photometric="rgb",
-        compression="zlib",
-        compressionargs={"level": 1},
-    )
+    for number in range(n * n):
+        row, column = divmod(number, n)
+        tile, disc = noise + np.uint8(40 + 40 * row // n), np.zeros((TILE, TILE), bool)
+        for _ in range(6 * int(seed == 0 or rng.random() < 0.2)):
+            cy, cx, radius = rng.uniform((0, 0, 4), (TILE, TILE, 90)).tolist()
+            disc |= (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+        tile[disc] = np.uint8(160 + 60 * column // n)
+        yield tile, disc.astype(np.uint8)
 
 
 def peak_mib() -> int:
@@ -185,6 +205,80 @@ def submission(folder: Path, side: int) -> None:
     said(peak_mib())
 
 
+MODEL = """
+model: {arch: PlainUnet, encoder_name: null, filters: 2, depth: 1, normalize: dataset}
+loss: {bce: 1.0}
+train: {epochs: 1, batch_size: 4, size: [256, 256], sampler: {positive_share: 0.5, samples: 64}}
+predict: {tta: [none], window: [WINDOW, WINDOW]}
+"""
+
+
+def training(folder: Path, side: int, window: int) -> None:
+    """The road of a competition of such images, a process a command."""
+    data, space = folder / "data", folder / "space"
+    data.mkdir()
+    started = time.monotonic()
+    for seed in (1, 2):
+        draw_tif(data / "images" / f"m{seed}.tif", side, seed, data / "masks" / f"m{seed}.tif")
+    draw_tif(data / "test" / "t.tif", side, 3)
+    print(f"drew 3 of {side} x {side} x 3 and 2 masks, {time.monotonic() - started:.1f} s")
+    root = ["--root", str(space)]
+    commands = [
+        ["init", str(space), "--data", str(data)],
+        ["verify", *root],
+        ["folds", *root],
+        [],
+        ["cv", *root, "--config", "tiny.yaml", "--executor", "serial", "--device", "cpu"],
+        ["ensemble", *root],
+        ["submit", *root],
+    ]
+    worst = 0
+    for command in commands:
+        began = time.monotonic()
+        if command:
+            run = [sys.executable, "-m", "comp", *command]
+            child = subprocess.Popen(run, stdout=subprocess.DEVNULL)
+        else:
+            run = [sys.executable, __file__, "--crops", str(space)]
+            child = subprocess.Popen(run)
+        _, status, used = os.wait4(child.pid, 0)
+        if status:
+            raise SystemExit(f"{' '.join(run)}: exit {os.waitstatus_to_exitcode(status)}")
+        name = f"comp {command[0]}" if command else "crops"
+        seconds, peak = time.monotonic() - began, used.ru_maxrss >> 10
+        print(f"{name:<44} {seconds:8.1f} s   peak {peak:6d} MiB", flush=True)
+        worst = max(worst, peak)
+        if command and command[0] == "init":
+            text = MODEL.replace("WINDOW", str(window))
+            (space / "configs" / "tiny.yaml").write_text(text)
+    said(worst)
+
+
+def crops(space: Path, n: int = 400) -> None:
+    """How many crops a second a large image gives, with and without foreground for certain."""
+    from comp.config import Train, data_root, load_competition
+    from comp.data.cache.open import open_cache
+    from comp.data.samples.augment import build_augment
+    from comp.data.samples.train import TrainSamples
+    from comp.data.sources.records import find_records
+    from comp.files import Workspace
+
+    competition = load_competition(space)
+    workspace = Workspace(space, competition.name)
+    records = find_records(competition, data_root(workspace, competition))
+    cache = open_cache(workspace.cache, competition, records.train)
+    train = Train(size=(256, 256), batch_size=4)
+    samples = TrainSamples(cache, [0, 1], train, build_augment([]), 0, "binary", 1)
+    began = time.monotonic()
+    samples[(0, 0, 0)]
+    print(f"    the first crop around foreground: {time.monotonic() - began:.2f} s")
+    for what, key in (("anywhere", ()), ("with foreground", (0,))):
+        began = time.monotonic()
+        held = sum(bool((samples[(1, i, *key)]["labels"] == 1).any()) for i in range(n))
+        each = (time.monotonic() - began) / n
+        print(f"    crops {what}: {1e3 * each:.2f} ms each, {held} of {n} hold foreground")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--side", type=int, default=20000, help="pixels, height and width")
@@ -193,9 +287,17 @@ def main() -> None:
         "--identity", action="store_true", help="a model that returns its input; compare with it"
     )
     parser.add_argument("--folder", type=Path, help="where to draw; default: a temporary folder")
+    parser.add_argument("--training", action="store_true", help="the road of a competition")
+    parser.add_argument("--crops", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.crops is not None:
+        crops(options.crops)
+        return
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="large-") as made:
         folder = Path(made)
+        if options.training:
+            training(folder, options.side, options.window)
+            return
         started = time.monotonic()
         draw_tif(folder / "large.tif", options.side)
         megabytes = (folder / "large.tif").stat().st_size / 1e6
