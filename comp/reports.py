@@ -15,7 +15,7 @@ from comp.metrics.scores import image_scores
 from comp.plots.curves import plot_learning_curves
 from comp.plots.cv_report import render_cv
 from comp.plots.pictures import Case, plot_cases
-from comp.store import Run, read_counts, read_csv, read_run
+from comp.store import Probs, Run, read_counts, read_csv, read_run
 from comp.store.cv import summarise, write_cv
 
 N_CASES = 6  # best and worst pictures shown
@@ -55,7 +55,7 @@ def read_histories(run: Run) -> dict[int, list[dict[str, float]]]:
 
 
 def write_cases(run: Run, competition: Competition, views: str, truth: Cache) -> None:
-    """Draw the best and the worst out-of-fold pictures by mean IoU over their classes."""
+    """Draw the best and the worst out-of-fold pictures by mean IoU over their classes, each image once."""
     found: list[tuple[float, str, int]] = []
     for fold in run.folds:
         ids, counts = read_counts(
@@ -66,16 +66,33 @@ def write_cases(run: Run, competition: Competition, views: str, truth: Cache) ->
         scores = [float(np.nanmean(row)) if np.isfinite(row).any() else 1.0 for row in ious]
         found += [(s, i, fold) for s, i in zip(scores, ids, strict=True)]
     found.sort()
-    for name, chosen in (("worst", found[:N_CASES]), ("best", found[::-1][:N_CASES])):
+    for name, ordered in (("worst", found), ("best", found[::-1])):
+        once: dict[
+            str, tuple[float, str, int]
+        ] = {}  # with repeated folds: the first, which is the extreme
+        for case in ordered:
+            once.setdefault(case[1], case)
+        chosen = list(once.values())[:N_CASES]
         cases = []
         for score, image_id, fold in chosen:
             number = truth.number(image_id)
-            mask = decide(run.oof(fold, views).read(image_id), competition.task)
-            labels = truth.labels(number)
+            image, labels, step = truth.glance(number)
+            mask = decide(_glance(run.oof(fold, views), image_id, step), competition.task)
             if labels is not None:
-                cases.append(
-                    Case(f"{image_id} (fold {fold})", truth.image(number), labels, mask, score)
-                )
+                cases.append(Case(f"{image_id} (fold {fold})", image, labels, mask, score))
         plot_cases(
             cases, run.dir / f"{name}.png", task=competition.task, classes=competition.classes
         )
+
+
+def _glance(probs: Probs, image_id: str, step: int) -> np.ndarray:
+    """Every step-th row and column of stored probabilities, read as `Cache.glance` reads the image."""
+    if step == 1:
+        return probs.read(image_id)
+    height = probs.shape(image_id)[1]
+    chunk = step * 64
+    parts = [
+        probs.read_rows(image_id, top, min(height, top + chunk))[:, ::step, ::step].copy()
+        for top in range(0, height, chunk)
+    ]
+    return np.concatenate(parts, axis=1)

@@ -64,8 +64,9 @@ def make_folds(
     competition: Competition,
     n_splits: int = 3,
     groups: Sequence[str] | None = None,
+    repeated: bool = False,
 ) -> FoldTable:
-    """Image i is in fold i modulo `n_splits`."""
+    """Image i is in fold i modulo `n_splits`; repeated: once more, images i and i + 1 for even i together."""
     ids = tuple(
         r.image_id for r in find_records(competition, data_root(workspace, competition)).train
     )
@@ -73,7 +74,9 @@ def make_folds(
     if n_splits == 1:
         folds = tuple(-1 if i < 2 else 0 for i in range(len(ids)))
     group = tuple(groups or [""] * len(ids))
-    table = FoldTable(ids, folds, group, ("",) * len(ids), "kfold", 0, n_splits)
+    again = tuple(n_splits + (i // 2) % n_splits for i in range(len(ids)))
+    repeats = (again,) if repeated else ()
+    table = FoldTable(ids, folds, group, ("",) * len(ids), "kfold", 0, n_splits, repeats=repeats)
     return write_folds(workspace, table)
 
 
@@ -101,7 +104,7 @@ def make_run(
     records = find_records(competition, data_root(workspace, competition))
     by_id = {r.image_id: r for r in records.train}
     directory = workspace.run(name)
-    said = {"config": {"noise": noise}, "config_hash": f"hash-{name}"}
+    said = {"config": {"noise": noise, "train": {}}, "config_hash": f"hash-{name}"}
     if shared is None:
         truth = open_cache(workspace.cache, competition, records.train)
         shared = shared_blocks(competition, content=truth.content_hash)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from comp.files import commit
 from tests.drawn import draw_kaggle
+from tests.processes import run_comp as comp
+from tests.processes import run_python
 
 COMPETITION = """
 name: toy
@@ -37,16 +37,6 @@ class FlipsImage(A.ImageOnlyTransform):
     def apply(self, img, **params):
         return img[:, ::-1].copy()
 """
-
-
-def comp(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comp", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -133,5 +123,4 @@ def test_help_of_doctor_needs_no_torch(tmp_path: Path) -> None:
         "try:\n    comp.cli.main()\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
-    assert done.returncode == 0 and b"--models" in done.stdout
+    assert "--models" in run_python(code, tmp_path)

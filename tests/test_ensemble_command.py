@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -364,17 +363,31 @@ def test_names_are_checked(toy):
         ensemble.run(workspace, competition, ["a", "a"])
 
 
-def test_repeats_count_each_image_once_a_repeat_and_keep_it_in_one_part(tmp_path, capsys):
+def test_repeats_count_each_image_once_a_repeat_and_keep_it_in_one_part(
+    tmp_path, capsys, monkeypatch
+):
     workspace, competition = fake.make_competition(tmp_path)
-    plain = fake.make_folds(workspace, competition)
-    again = tuple(3 + (i // 2) % 3 for i in range(len(plain.ids)))
-    table = write_folds(workspace, replace(plain, repeats=(again,)))
+    table = fake.make_folds(workspace, competition, repeated=True)
     for name, noise in (("good", 0.8), ("fair", 1.2)):
         fake.make_run(workspace, competition, table, name, noise)
+    parts, units = [], []
+    cross_fit, choose = ensemble.cross_fit, ensemble.choose
+    monkeypatch.setattr(
+        ensemble, "cross_fit", lambda *args: parts.extend(args[2]) or cross_fit(*args)
+    )
+    monkeypatch.setattr(ensemble, "choose", lambda *args: units.extend(args[3]) or choose(*args))
     recipe = ensemble.run(workspace, competition)
+    assert parts[::2] == parts[1::2] == [i % 3 for i in range(12)]  # never chosen on its own truth
+    assert units[::2] == units[1::2] and len(set(units)) == 12
     assert recipe["n_images"] == len(table.ids) and list(recipe["folds"]) == list(range(6))
     assert f"{len(table.ids)} images" in capsys.readouterr().out
     run = read_run(workspace, "good")
     counts = [read_counts(run.dir / f"fold{f}" / "oof.none.counts.csv", 1)[1] for f in range(6)]
     said = next(m["score"] for m in recipe["members"] if m["run"] == "good")
-    assert said == pytest.approx(score_counts("iou_image_mean", np.concatenate(counts)))
+    pooled = score_counts("iou_image_mean", np.concatenate(counts))
+    assert said == pytest.approx(pooled)
+    assert run.cv["pooled"] == pooled and run.cv["n_images"] == 12  # cv says the same
+    report = (workspace.ensemble(recipe["name"]) / "report.md").read_text()
+    assert (
+        "Folds are repeated 2 times: each image counts 2 times, each prediction by itself" in report
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ from comp.config import Competition
 from comp.data.folds.split import read_folds
 from comp.errors import ConfigError, DataError, FoldsError, RunMismatchError, UnknownNameError
 from comp.files import Workspace
+from tests.processes import run_python
 
 
 @pytest.fixture
@@ -196,10 +195,45 @@ def test_needs_no_torch(workspace: Workspace) -> None:
         f"run(Workspace(Path({str(workspace.root)!r}), 'toy'), competition)\n"
         "assert not {'torch', 'albumentations'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent.parent,
+    run_python(code)
+
+
+def given_split(workspace: Workspace) -> Competition:
+    """Crops in data/val and data/train: the first two of the second picture are validated."""
+    draw_crops(workspace)
+    data = workspace.root / "data"
+    for k in range(12):
+        part = "val" if k in (4, 5) else "train"
+        for name in ("images", "masks"):
+            (data / part / name).mkdir(parents=True, exist_ok=True)
+            (data / name / f"{k:02d}.png").rename(data / part / name / f"{k:02d}.png")
+    parts = [
+        {"images": f"{p}/images/{{id}}.png", "masks": f"{p}/masks/{{id}}.png", "split": p}
+        for p in ("train", "val")
+    ]
+    made = competition(scheme="predefined").model_dump()
+    return Competition.model_validate({**made, "data": {"root": "data", "train": parts}})
+
+
+def test_groups_that_cross_a_given_split_are_written_for_the_next_call(
+    workspace: Workspace,
+) -> None:
+    config = given_split(workspace)
+    with pytest.raises(FoldsError) as caught:
+        run(workspace, config, groups="auto")
+    message = str(caught.value)
+    assert message.startswith("scheme predefined: 1 of 3 groups cross the given split, 4 images;")
+    assert "`scheme: predefined` and `listed: ../folds/toy.crossing.csv` under folds:" in message
+    assert not workspace.folds_csv.exists()
+    update = {"listed": "../folds/toy.crossing.csv", "group": "auto"}
+    config = config.model_copy(update={"folds": config.folds.model_copy(update=update)})
+    assert run(workspace, config).validation(0) == [4, 5, 6, 7]
+
+
+def test_too_few_pictures_say_what_to_do(workspace: Workspace) -> None:
+    draw_crops(workspace)
+    with pytest.raises(FoldsError) as caught:
+        run(workspace, competition(n_splits=4), groups="auto")
+    assert str(caught.value).startswith(
+        "3 groups (4 of 12 images in the largest) cannot fill 4 folds: lower folds.n_splits to 3, or cut"
     )
-    assert done.returncode == 0, done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_python
 
 PACKAGE = Path(__file__).resolve().parent.parent / "comp"
 
@@ -42,6 +42,7 @@ ROOMS = ("images", "sources", "layouts", "cache", "leaks", "folds", "checks", "i
 TORCH = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "ttach"}
 TORCH_PLACES = (
     "comp.models",
+    "comp.data.samples.loader",
     "comp.data.samples.train",
     "comp.predict",
     "comp.train",
@@ -227,15 +228,7 @@ def loaded_by(code: str) -> set[str]:
         f"import sys\nsys.argv = ['comp', '--help']\n{code}\n"
         "print('\\n<<' + ' '.join(sorted({name.split('.')[0] for name in sys.modules})) + '>>')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=PACKAGE.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.rpartition("<<")[2].strip().rstrip(">").split())
+    return set(run_python(script).rpartition("<<")[2].strip().rstrip(">").split())
 
 
 def test_help_imports_nothing_heavy() -> None:

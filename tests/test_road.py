@@ -25,7 +25,7 @@ from comp.errors import (
     StoppedError,
     UsageError,
 )
-from comp.files import Workspace, commit, read_json, sha256
+from comp.files import Workspace, commit, read_json, sha256, write_json
 from comp.store import read_run
 from tests.drawn import draw_kaggle
 
@@ -274,6 +274,91 @@ def test_a_new_test_image_is_predicted_with_the_weights_that_are_there(tmp_path:
         probs = run.test(fold, "none")
         np.testing.assert_array_equal(probs.read(first.stem), was[fold])
         np.testing.assert_array_equal(probs.read("zz_new"), was[fold])
+
+
+@pytest.mark.parametrize("mode", ["crop", "resize"])
+def test_a_test_image_replaced_under_its_name_is_predicted_again(
+    mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, competition = make_toy(tmp_path)
+    how: dict[str, Any] = {"executor": "serial", "device": "cpu"}
+    one = ["train.epochs=1", f"train.mode={mode}"]
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    before, was = hashes(workspace, "small"), read_run(workspace, "small").folds
+    first = sorted((workspace.root / "data" / "test" / "images").iterdir())[0]
+    kept = first.read_bytes()
+    pixels = cv2.imread(str(first))
+    assert cv2.imwrite(str(first), pixels[::-1])  # as large, named alike
+    with pytest.raises(RunMismatchError, match="test images changed since they were predicted"):
+        submit.run(workspace, competition, run_name="small")
+    capsys.readouterr()
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    said = capsys.readouterr().out
+    old, new = (run[0]["test_content"] for run in (was, read_run(workspace, "small").folds))
+    line = (
+        f"test images changed (content {old}, now {new}): predicted with the weights that are there"
+    )
+    assert said.count(line) == 2 and "epoch 1/1" not in said
+    after = hashes(workspace, "small")
+    assert {k for k in after if before[k] != after[k]} == {
+        f"{fold}/test.{views}.npy" for fold in (0, 1) for views in ("none", "hflip")
+    }
+    assert submit.run(workspace, competition, run_name="small").is_file()
+    first.write_bytes(kept)
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    assert hashes(workspace, "small") == before
+    capsys.readouterr()
+    os.utime(first)  # touched: read again, found the same
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    assert "2 of 2 folds are done and skipped" in capsys.readouterr().out
+
+
+def test_a_crash_while_test_images_are_predicted_again_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from comp.train import outputs
+
+    workspace, competition = make_toy(tmp_path)
+    one, how = ["train.epochs=1"], {"executor": "serial", "device": "cpu"}
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    images = workspace.root / "data" / "test" / "images"
+    shutil.copy(sorted(images.iterdir())[0], images / "zz_new.png")
+
+    def write_test(*_: Any) -> Any:
+        raise StoppedError("stopped by SIGTERM", 15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "write_test", write_test)
+        with pytest.raises(JobsFailedError):
+            cv.run(workspace, competition, ["small.yaml"], one, **how)
+    assert read_run(workspace, "small").complete
+    with pytest.raises(RunMismatchError, match="'small' has no test probabilities of fold 0"):
+        submit.run(workspace, competition, run_name="small")
+    capsys.readouterr()
+    cv.run(workspace, competition, ["small.yaml"], one, **how)
+    said = capsys.readouterr().out
+    assert said.count("its test images are not predicted: predicted with") == 2
+    assert "epoch 1/1" not in said
+    assert "zz_new" in read_run(workspace, "small").test(0, "none").ids
+
+
+def test_a_run_from_before_contents_were_noted_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, competition = make_toy(tmp_path)
+    how: dict[str, Any] = {"executor": "serial", "device": "cpu"}
+    cv.run(workspace, competition, ["small.yaml"], ["train.epochs=1"], **how)
+    for fold in (0, 1):
+        folder = workspace.fold("small", fold)
+        said = read_json(folder / "result.json")
+        del said["test_content"]
+        write_json(folder / "result.json", said)
+    before = (workspace.fold("small", 0) / "result.json").read_bytes()
+    capsys.readouterr()
+    cv.run(workspace, competition, ["small.yaml"], ["train.epochs=1"], **how)
+    assert "2 of 2 folds are done and skipped" in capsys.readouterr().out
+    assert (workspace.fold("small", 0) / "result.json").read_bytes() == before
+    assert submit.run(workspace, competition, run_name="small").is_file()
 
 
 @pytest.mark.parametrize(

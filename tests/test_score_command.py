@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from comp.config import Competition
 from comp.errors import CompError, ConfigError, SubmissionError
 from comp.files import Workspace
 from comp.formats import read_table
+from tests.processes import run_python
 
 KEY = "ImageId,EncodedPixels,Height,Width\na,1 2 7 3,4,5\nb,,4,5\nc,20 1,4,5\n"
 GOOD = "ImageId,EncodedPixels\na,1 2\nb,\nc,20 1\n"
@@ -47,6 +46,24 @@ def competition(**changes: Any) -> Competition:
             **changes,
         }
     )
+
+
+@pytest.mark.parametrize("names", [("roof_tile", "tile"), ("0", "1")])
+def test_a_key_says_how_classes_are_spelled(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Classes joined to ids, by their own names or by number, without class_names."""
+    shape = {"class_in_id": True, "row": "image_class"}
+    comp = competition(task="multilabel", classes=["roof_tile", "tile"], submission=shape)
+    rows = [
+        f"a_{names[0]},1 2,4,5",
+        f"a_{names[1]},,4,5",
+        f"b_{names[0]},,4,5",
+        f"b_{names[1]},3 3,4,5",
+    ]
+    key = "\n".join(["ImageId,EncodedPixels,Height,Width", *rows])
+    submission = key.replace(",Height,Width", "").replace(",4,5", "")
+    result = score(tmp_path, submission, key, competition=comp)
+    assert result["classes"] == ["roof_tile", "tile"]
+    assert result["scores"]["all"]["iou_image_mean"] == 1
 
 
 def test_scores_and_the_printed_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,8 +326,7 @@ def test_scoring_starts_without_torch(tmp_path: Path) -> None:
         f"run(Path({str(sub)!r}), Path({str(key)!r}), None, None, [], None); "
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_python(code)
 
 
 ODD = {

@@ -9,15 +9,18 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from comp.blending.recipe import read_recipe
 from comp.commands import ensemble, submit
+from comp.data.cache.open import open_cache
+from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, SubmissionError, UsageError
 from comp.files import read_json, sha256, write_json
 from comp.masks.rle import decode
-from comp.store import Probs
+from comp.store import Probs, read_run
 
 spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
 assert spec is not None and spec.loader is not None
@@ -173,8 +176,37 @@ def test_other_test_images_are_refused(toy):
     ensemble.run(workspace, competition)
     extra = workspace.root / "data" / "test" / "images" / "t99.png"
     extra.write_bytes((extra.with_name("t00.png")).read_bytes())
-    with pytest.raises(RunMismatchError, match="not of the test images; missing 1: t99"):
+    with pytest.raises(RunMismatchError) as caught:
         submit.run(workspace, competition)
+    said = str(caught.value)
+    assert "run 'a': fold0/test.none.npy is not of the test images; missing 1: t99; run its" in said
+    assert said.endswith(
+        "`comp cv` again, which predicts them with the weights that are there, then `comp ensemble`"
+    )
+    with pytest.raises(RunMismatchError, match=r"run its `comp cv` again, which .* are there$"):
+        submit.run(workspace, competition, run_name="a")
+
+
+def test_test_images_that_changed_under_their_names_are_refused(toy):
+    workspace, competition, _ = toy
+    records = find_records(competition, workspace.root / "data").test
+    content = open_cache(workspace.cache, competition, records).content_hash
+    fake.make_run(*toy, "a", 1.2, test_content=content)
+    assert submit.run(workspace, competition, run_name="a").is_file()
+    image = records[2].image
+    rows = cv2.imread(str(image))[::-1]
+    assert cv2.imwrite(str(image), rows)
+    with pytest.raises(RunMismatchError) as caught:
+        submit.run(workspace, competition, run_name="a")
+    said = str(caught.value)
+    assert (
+        f"run 'a': fold0/test.none.npy: test images changed since they were predicted (content {content}, now "
+        in said
+    )
+    assert "put them back, or run its `comp cv` again, which predicts them with the weights" in said
+    assert len(list(workspace.submissions.iterdir())) == 2
+    fake.make_run(*toy, "older", 1.2)  # nobody knows what it predicted
+    assert submit.run(workspace, competition, run_name="older").is_file()
 
 
 def test_a_sample_that_does_not_fit_is_refused(toy):
@@ -242,6 +274,23 @@ def test_far_more_empty_masks_than_out_of_fold_are_a_warning(toy, capsys):
     assert (
         "warning: the share of empty masks is far from that out of fold and of the training" in said
     )
+
+
+def test_with_repeated_folds_every_repeat_is_counted(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition, repeated=True)
+    fake.make_run(workspace, competition, table, "a", 0.0)
+    for fold in (0, 1):  # of the first repeat: their predictions out of fold are empty
+        folder = workspace.fold("a", fold)
+        flat = np.load(folder / "oof.none.npy")
+        np.save(folder / "oof.none.npy", np.zeros_like(flat))
+    path = submit.run(workspace, competition, run_name="a")
+    said = capsys.readouterr().out
+    assert "out of fold 33.3 % (8 of 24), of the training truth 0.0 % (0 of 24)" in said
+    card = read_json(path.with_suffix(".json"))
+    assert card["empty_masks"]["oof"] == {"empty": 8, "of": 24, "repeats": 2}
+    recipe = submit.single_recipe(read_run(workspace, "a"), competition)
+    assert recipe.n_images == 12 and len(recipe.folds) == 6
 
 
 def test_without_out_of_fold_files_the_share_alone_is_said(toy, capsys):

@@ -97,8 +97,9 @@ def test_every_unreadable_file_is_listed_before_the_rest(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         run(root, "data.train_rle=null")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "34 problems in the data:" and len(lines) == 34
-    assert all("empty file (0 bytes)" in line for line in lines[1:33])
+    assert lines[0] == "35 problems in the data:" and len(lines) == 35
+    assert all("empty file (0 bytes)" in line for line in lines[1:34])
+    assert any("images/p_002.png" in line for line in lines[1:34])  # it has no mask either
     assert lines[-1].startswith("  and 2 more: see folds/") and lines[-1].endswith(".verify.json")
 
 

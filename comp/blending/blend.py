@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from comp.masks.cleanup import remove_small
 from comp.masks.decide import FULL, decide
 from comp.metrics.counts import count_image
+
+BAND_PIXELS = 1 << 24  # of one plane, that are blended and counted at once
 
 
 @dataclass(frozen=True)
@@ -112,15 +115,54 @@ def blend_counts(
     Returns:
         (len(images), K, 4) int64: tp, fp, fn, tn.
     """
-    used = [c for c, weight in enumerate(weights) if weight]
     counts = np.zeros((len(images), source.n_classes, 4), np.int64)
     for row, image in enumerate(images):
-        planes = [source.planes(int(image), c) for c in used]
-        mask = blend_mask(
-            planes, [weights[c] for c in used], source.task, source.full, thresholds, min_area_px
-        )
-        counts[row] = count_image(mask, source.labels(int(image)), source.task, source.n_classes)
+        labels = source.labels(int(image))
+        if min_area_px > 1:
+            whole = blend_image(source, int(image), weights, thresholds, min_area_px)
+        for rows in bands_of(labels.shape):
+            if min_area_px > 1:
+                mask = whole[..., rows, :]
+            else:
+                mask = blend_rows(source, int(image), weights, thresholds, rows)
+            part = np.asarray(labels[..., rows, :])
+            counts[row] += count_image(mask, part, source.task, source.n_classes)
     return counts
+
+
+def bands_of(shape: Sequence[int]) -> list[slice]:
+    """Rows (..., H, W) in parts of at most `BAND_PIXELS` pixels: most images in one."""
+    height, width = shape[-2:]
+    step = max(1, BAND_PIXELS // max(1, width))
+    return [slice(top, min(height, top + step)) for top in range(0, height, step)]
+
+
+def blend_rows(
+    source: Source,
+    image: int,
+    weights: Sequence[int],
+    thresholds: Sequence[float] | None,
+    rows: slice,
+) -> np.ndarray:
+    """The mask of some rows of one image, not cleaned up; of a large one no more is held in memory."""
+    used = [c for c, weight in enumerate(weights) if weight]
+    planes = [np.asarray(source.planes(image, c)[:, rows]) for c in used]
+    return blend_mask(planes, [weights[c] for c in used], source.task, source.full, thresholds)
+
+
+def blend_image(
+    source: Source,
+    image: int,
+    weights: Sequence[int],
+    thresholds: Sequence[float] | None,
+    min_area_px: int = 0,
+) -> np.ndarray:
+    """The mask of one image; as `blend_mask`, by bands of rows where it is large."""
+    shape = source.labels(image).shape
+    mask = np.empty(shape, np.uint8)
+    for rows in bands_of(shape):
+        mask[..., rows, :] = blend_rows(source, image, weights, thresholds, rows)
+    return remove_small(mask, source.task, min_area_px, out=mask)
 
 
 def single_counts(source: Source) -> np.ndarray:
@@ -133,7 +175,8 @@ def single_counts(source: Source) -> np.ndarray:
     counts = np.zeros(shape, np.int64)
     for image in range(source.n_images):
         labels = source.labels(image)
-        for column in range(source.n_columns):
-            mask = decide(source.planes(image, column), source.task, full=source.full)
-            counts[column, image] = count_image(mask, labels, source.task, source.n_classes)
+        for column, rows in product(range(source.n_columns), bands_of(labels.shape)):
+            mask = decide(source.planes(image, column)[:, rows], source.task, full=source.full)
+            part = np.asarray(labels[..., rows, :])
+            counts[column, image] += count_image(mask, part, source.task, source.n_classes)
     return counts

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comp.blending.blend import Source, blend_mask
+from comp.blending.blend import Source, bands_of, blend_image
 from comp.blending.search import GAIN, Thresholds, Weights, signed_score
 from comp.config import IGNORE
-from comp.masks.components import label_objects
+from comp.masks.components import find_parts
 
 CONNECTIVITY = 8
 SHARE = 0.01  # of the median image: a larger minimum area would be a rule about the picture, not about noise
@@ -34,33 +34,30 @@ def area_counts(
     Returns:
         (len(candidates), n, K, 4) int64: tp, fp, fn, tn.
     """
-    used = [c for c, weight in enumerate(weights) if weight]
     counts = np.zeros((len(candidates), len(images), source.n_classes, 4), np.int64)
     for row, image in enumerate(images):
-        planes = [source.planes(int(image), c) for c in used]
-        mask = blend_mask(planes, [weights[c] for c in used], source.task, source.full, thresholds)
+        mask = blend_image(source, int(image), weights, thresholds)
         labels = source.labels(int(image))
         height, width = mask.shape[-2:]
         for k, (plane, truth) in enumerate(
             zip(mask.reshape(-1, height, width), labels.reshape(-1, height, width), strict=True)
         ):
             counts[:, row, k] = _plane_counts(plane, truth, candidates)
+        del mask, plane, labels, truth  # before the next: one large image at a time
     return counts
 
 
 def _plane_counts(plane: np.ndarray, truth: np.ndarray, candidates: Sequence[int]) -> np.ndarray:
     """(len(candidates), 4) int64 counts of one plane (H, W) with objects below each area removed."""
-    objects, n_objects = label_objects(plane, CONNECTIVITY)
-    size = np.bincount(objects.ravel(), minlength=n_objects + 1)[1:]
-    tp = np.bincount(objects[truth == 1], minlength=n_objects + 1)[1:]
-    fp = np.bincount(objects[truth == 0], minlength=n_objects + 1)[1:]
-    scored = truth != IGNORE
-    positive = int(np.count_nonzero(truth[scored]))
-    negative = int(np.count_nonzero(scored)) - positive
+    parts = find_parts(plane, CONNECTIVITY)
+    below = parts.counts(truth)
+    parted = [truth[rows] for rows in bands_of(truth.shape)]
+    ignored = sum(int(np.count_nonzero(part == IGNORE)) for part in parted)
+    marked = sum(int(np.count_nonzero(part)) for part in parted)
+    positive, negative = marked - ignored, truth.size - marked
     rows = []
     for area in candidates:
-        stays = size >= area
-        hit, wrong = int(tp[stays].sum()), int(fp[stays].sum())
+        wrong, hit = below[parts.areas >= area].sum(axis=0).tolist()
         rows.append((hit, wrong, positive - hit, negative - wrong))
     return np.asarray(rows, np.int64)
 

@@ -17,6 +17,7 @@ from comp.masks.decide import level
 # Half-way between two stored uint8 values, so that no rounding can move a threshold; 0.5 is one of them.
 LEVELS: tuple[float, ...] = tuple((k - 0.5) / 255 for k in range(14, 243))
 HALF = LEVELS.index(0.5)
+WHOLE_PIXELS, SAMPLE_PIXELS = 1 << 26, 1 << 24
 
 
 @dataclass
@@ -90,15 +91,21 @@ def disputed(
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
     """Split one image into decided and disputed pixels.
 
+    Of an image of more than `WHOLE_PIXELS` every so many rows stand for it, about `SAMPLE_PIXELS` in all:
+    a search asks no more, and what it finds is counted on whole images.
+
     Returns:
         pixels: for each plane (multiclass: once) the disputed q (C, D) or (C, D, K), truth (D,) uint8.
         decided: (K, 2) int64, pixels that every blend calls foreground, on false and on true pixels.
         support: (K, 2) int64, all scored pixels that are false, true.
     """
     n_classes = source.n_classes
-    stack = np.stack([source.planes(image, c) for c in range(source.n_columns)])
-    stack = stack.reshape(source.n_columns, n_classes, -1)
     labels = source.labels(image)
+    n_pixels = labels.shape[-2] * labels.shape[-1]
+    rows = slice(None, None, 1 if n_pixels <= WHOLE_PIXELS else -(-n_pixels // SAMPLE_PIXELS))
+    stack = np.stack([source.planes(image, c)[:, rows] for c in range(source.n_columns)])
+    stack = stack.reshape(source.n_columns, n_classes, -1)
+    labels = np.array(labels[..., rows, :])
     if source.task == "multiclass":
         flat = labels.reshape(-1)
         scored = flat != IGNORE

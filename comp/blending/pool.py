@@ -47,11 +47,6 @@ class Pool:
     highest: tuple[float, ...]
     n_left_out: int = 0
 
-    @property
-    def n_disputed(self) -> int:
-        """Disputed pixels over all images (and planes)."""
-        return sum(pixels.truth.size for pixels in self.pixels)
-
     def narrow(
         self,
         rows: np.ndarray | None = None,

@@ -80,10 +80,19 @@ def describe_parts(
 
 
 def say_limits(
-    result: CrossFit, members: Sequence[Sequence[int]], names: Sequence[str]
+    result: CrossFit, members: Sequence[Sequence[int]], names: Sequence[str], n_repeats: int = 1
 ) -> list[str]:
-    """What the reader of a report should know about how it was found."""
+    """What the reader of a report should know about how it was found.
+
+    Args:
+        n_repeats: how often the images are divided into folds.
+    """
     notes = []
+    if n_repeats > 1:
+        notes.append(
+            f"Folds are repeated {n_repeats} times: each image counts {n_repeats} times, each prediction by "
+            "itself (repeats are not averaged); all of an image lie in one part and are one unit in errors."
+        )
     if result.fit.thresholds is not None:
         notes.append(
             f"Thresholds were looked for from {LEVELS[0]:.3f} to {LEVELS[-1]:.3f} in steps of 1/255."

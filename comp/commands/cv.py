@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from comp.config import Competition, ModelConfig, config_hash, data_root, resolved
+from comp.config import Competition, ModelConfig, data_root
 from comp.data.cache.cache import Cache, Recipe
 from comp.data.cache.open import open_cache
 from comp.data.folds.check import check_competition
@@ -17,24 +17,29 @@ from comp.data.folds.split import ensure_folds
 from comp.data.folds.table import FoldTable
 from comp.data.samples.pseudo import check_pseudo, find_source, with_pseudo
 from comp.data.sources.records import Records, find_records
-from comp.errors import DiskError, RunMismatchError, UsageError, some
-from comp.files import Workspace, digest, lock, read_json
+from comp.errors import DiskError, UsageError, some
+from comp.files import Workspace, lock
 from comp.jobs.configs import blame_overrides, load_configs, look_up_names
 from comp.jobs.executors import EXECUTORS, describe_failures
-from comp.jobs.plan import PlannedRun, plan_jobs, prepare_run, shared_identity
-from comp.jobs.slots import Slot, cpu_count, make_slots
+from comp.jobs.plan import (
+    PlannedRun,
+    plan_jobs,
+    prepare_run,
+    pretrained_identity,
+    shared_identity,
+)
+from comp.jobs.ready import (
+    check_device,
+    check_model_builds,
+    decide_where,
+    is_complete,
+    weights_wanted,
+)
 from comp.jobs.watch import Watch
 from comp.plots.cv_report import render_cv_lines
 from comp.plots.tables import count_of
 from comp.registry import lookup
 from comp.reports import write_cv_report
-from comp.train.job import FoldJob
-
-TRAINED = (
-    "result.json",
-    "weights.*",
-    "checkpoint.*.pt",
-)  # of a fold that goes on from its own weights
 
 
 def run(
@@ -75,7 +80,7 @@ def run(
         blame_overrides(check_competition(competition), competition.name, competition_overrides),
     )
     records = find_records(competition, data_root(workspace, competition))
-    truth = open_caches(workspace, competition, records, loaded)
+    truth, test_content = open_caches(workspace, competition, records, loaded)
     table = ensure_folds(workspace, competition, records, truth)
     folds = list(range(table.n_folds))
     wanted = choose_folds(folds, only, workspace)
@@ -84,9 +89,23 @@ def run(
     if pseudo is not None:
         loaded = {n: with_pseudo(config) for n, config in loaded.items()}
         test_ids = [record.image_id for record in records.test]
-        source = find_source(workspace, competition, pseudo, table, shared, test_ids, list(loaded))
+        source = find_source(
+            workspace,
+            competition,
+            pseudo,
+            table,
+            shared,
+            list(loaded),
+            test_ids=test_ids,
+            test_content=test_content,
+        )
     slots, computes = decide_where(workspace, competition, loaded, device, n_slots)
-    runs = [PlannedRun(n, config, computes[n], shared, source) for n, config in loaded.items()]
+    runs = [
+        PlannedRun(
+            n, config, computes[n], shared, source, pretrained_identity(workspace, n, config)
+        )
+        for n, config in loaded.items()
+    ]
     for planned in runs:
         if not is_complete(workspace, planned.name):
             check_model_builds(planned, competition, workspace, wanted)
@@ -96,7 +115,7 @@ def run(
             prepare_run(workspace, planned)
             draw_samples(workspace, planned, competition, truth, records, table)
         planned_jobs = plan_jobs(
-            workspace, competition, runs, folds, [r.image_id for r in records.test]
+            workspace, competition, runs, folds, [r.image_id for r in records.test], test_content
         )
         todo, done = ([job for job in jobs if job.fold in wanted] for jobs in planned_jobs)
         check_device(todo, slots)
@@ -160,134 +179,29 @@ def open_caches(
     competition: Competition,
     records: Records,
     configs: dict[str, ModelConfig],
-) -> Cache:
+) -> tuple[Cache, str | None]:
     """The data check: decode every file once, for every reading recipe of the configs.
 
     Returns:
-        the native cache of the training images.
+        the native cache of the training images; the hash of the test images' pixels, None without any.
     """
     from dataclasses import replace
 
     from comp.data.samples.train import train_recipe
 
     started = time.monotonic()
-    truth = open_cache(workspace.cache, competition, records.train, Recipe())
+    truth, content = open_cache(workspace.cache, competition, records.train, Recipe()), None
     for recipe in dict.fromkeys(train_recipe(c.train) for c in configs.values()):
         if recipe != Recipe():
             open_cache(workspace.cache, competition, records.train, recipe)
         if records.test:
-            open_cache(workspace.cache, competition, records.test, replace(recipe, soft=False))
+            seen = replace(recipe, soft=False)
+            content = open_cache(workspace.cache, competition, records.test, seen).content_hash
     print(
         f"data check: {len(records.train)} train and {count_of(len(records.test), 'test image')} read "
         f"({time.monotonic() - started:.1f} s)"
     )
-    return truth
-
-
-def decide_where(
-    workspace: Workspace,
-    competition: Competition,
-    configs: dict[str, ModelConfig],
-    device: str,
-    n_slots: int | None,
-) -> tuple[list[Slot], dict[str, dict[str, Any]]]:
-    """The slots, and for each config the one way in which all its folds are computed.
-
-    A run that was begun keeps its way: it is decided once. What the config leaves open is measured.
-    """
-    from comp.models.compute import gpu_count
-    from comp.models.probe import decide
-
-    slots = make_slots(device, gpu_count(), cpu_count(), n_slots)
-    device_type = slots[0].device.partition(":")[0]
-    computes = {}
-    for name, config in configs.items():
-        said = begun(workspace, name)
-        if said is not None and said.get("config") == resolved(config):
-            computes[name] = said["compute"]
-            continue
-        compute, told = decide(
-            config,
-            device_type,
-            workspace.cache / "probe.json",
-            task=competition.task,
-            n_classes=competition.n_classes,
-            channels=competition.data.channels,
-            root=workspace.root,
-        )
-        computes[name] = compute.as_dict()
-        if told:
-            print(f"probe: {name}: {told}")
-    return slots, computes
-
-
-def begun(workspace: Workspace, name: str) -> dict[str, Any] | None:
-    """config.json of a run that was begun, or None."""
-    path = workspace.run(name) / "config.json"
-    return read_json(path) if path.is_file() else None
-
-
-def check_device(todo: Sequence[FoldJob], slots: Sequence[Slot]) -> None:
-    """Refuse to go on with a run on another kind of device than it was begun on."""
-    here = slots[0].device.partition(":")[0]
-    for job in todo:
-        there = job.compute["device_type"]
-        if there != here:
-            raise RunMismatchError(
-                f"run {job.run!r} was begun on {there} and has folds to do; here is {here}: "
-                f"use --device {there}, or --name for a new run"
-            )
-
-
-def is_complete(workspace: Workspace, name: str) -> bool:
-    """True when the run's last report was over all its folds: then nothing is likely to be trained."""
-    path = workspace.run(name) / "cv.json"
-    return path.is_file() and bool(read_json(path)["complete"])
-
-
-def weights_wanted(workspace: Workspace, config: ModelConfig) -> bool:
-    """False when a complete run has this very config: its own weights are there, pretrained ones may be gone."""
-    if config.model.encoder_weights is None:
-        return True
-    said = {config_hash(config), config_hash(with_pseudo(config))}
-    names = [path.parent.name for path in workspace.runs.glob("*/config.json")]
-    return not any(
-        is_complete(workspace, name)
-        and digest((begun(workspace, name) or {}).get("config")) in said
-        for name in names
-    )
-
-
-def check_model_builds(
-    planned: PlannedRun, competition: Competition, workspace: Workspace, folds: Sequence[int]
-) -> None:
-    """The model check: build the network with its weights and send one small batch through it.
-
-    Pretrained weights are asked for only where a fold begins from them.
-    """
-    from comp.models.check import try_model, weights_notes
-
-    begins = any(
-        not any(any(workspace.fold(planned.name, fold).glob(p)) for p in TRAINED) for fold in folds
-    )
-    model, compute = planned.config.model, planned.compute
-    height, width = (min(s, 128) for s in planned.config.train.size)
-    parameters, seen, logits = try_model(
-        model,
-        competition.task,
-        competition.n_classes,
-        competition.data.channels,
-        (height, width),
-        workspace.root,
-        load_weights=begins,
-    )
-    for note in weights_notes(model, workspace.root) if begins else ():
-        print(f"model check: {planned.name}: {note}")
-    on = f" on {model.encoder_name}" if model.encoder_name else ""
-    print(
-        f"model check: {planned.name}: {model.arch}{on}, {parameters / 1e6:.2f} M parameters, "
-        f"{seen} -> {logits}; {compute['device_type']} {compute['precision']}"
-    )
+    return truth, content
 
 
 def draw_samples(
@@ -316,7 +230,14 @@ def draw_samples(
     chosen = [i for i, fold in enumerate(table.fold) if fold != -2][:4]
     augment = build_augment(planned.config.augment, soft=recipe.soft)
     samples = TrainSamples(
-        cache, chosen, train, augment, train.seed, competition.task, competition.n_classes
+        cache,
+        chosen,
+        train,
+        augment,
+        train.seed,
+        competition.task,
+        competition.n_classes,
+        competition.background,
     )
     grid = []
     for n, index in enumerate(chosen):
@@ -333,7 +254,8 @@ def draw_samples(
             else:
                 labels = (sample["planes"].numpy() >= 0.5).astype(np.uint8)
             drawn.append((image, labels))
-        labels_native = truth.labels(index)
+        image, labels_native, step = truth.glance(index)
         assert labels_native is not None
-        grid.append((truth.ids[index], truth.image(index), labels_native, drawn))
+        title = truth.ids[index] + (f", every {step}th pixel" if step > 1 else "")
+        grid.append((title, image, labels_native, drawn))
     plot_samples(grid, path, task=competition.task, classes=competition.classes)

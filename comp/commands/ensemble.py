@@ -107,7 +107,7 @@ def run(
     folder = workspace.ensemble(name)
     with lock(folder / ".lock", wait_seconds=5):
         described = describe_parts(result, folds, names, metric.name)
-        notes += say_limits(result, by_member, names)
+        notes += say_limits(result, by_member, names, table.n_repeats)
         commit(folder / "report.md", render_ensemble(plain, described, notes))
         write_recipe(folder / "recipe.json", recipe)
     print(render_ensemble_lines(plain))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from comp.config import Competition, data_root
 from comp.data.cache.open import open_cache
 from comp.data.folds.balance import balance_table, fold_parts
+from comp.data.folds.crossing import CrossingError
 from comp.data.folds.groups import check_asked
 from comp.data.folds.scheme_names import unknown_scheme
 from comp.data.folds.schemes import FOLD_SCHEMES, UNGROUPED
@@ -49,7 +51,16 @@ def run(
     if competition.folds.group == AUTO:
         found, told = auto_groups(competition, records, root, cache)
         print("\n".join(told))
-    table = make_folds(competition, records.train, stats, root, found)
+    try:
+        table = make_folds(competition, records.train, stats, root, found)
+    except CrossingError as error:
+        listed = error.write(workspace.folds_csv.with_name(f"{workspace.competition}.crossing.csv"))
+        there = os.path.relpath(listed, root)
+        raise FoldsError(
+            f"{error}. {workspace.relative(listed)} names the images that cross and gives each image a fold"
+            f" that keeps its group whole: to use it, write `scheme: predefined` and `listed: {there}`"
+            " under folds: in the competition file"
+        ) from None
     made = competition.folds
     if (made.scheme, made.group) != (said.scheme, said.group):
         print(

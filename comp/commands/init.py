@@ -10,6 +10,7 @@ from comp.data.intake.seen import Understood
 from comp.data.intake.yaml import competition_yaml, spelled_root
 from comp.data.layouts.detect import Asked
 from comp.data.sources.manifest import manifest_text
+from comp.data.sources.paired import SAY_ABSENT
 from comp.errors import DataError, UsageError
 from comp.files import COMPETITION_FILE, check_name, commit
 
@@ -38,7 +39,8 @@ def run(
     Args:
         name: of the competition; default: the directory's name.
         asked: layout and folders, where names allow more than one reading.
-        absent: what an image means of which the only truth says nothing: "empty" or "leave_out".
+        absent: what an image means that has no mask, or of which the only truth says nothing: "empty"
+            or "leave_out".
 
     Returns:
         the competition.yaml written.
@@ -96,6 +98,8 @@ def _print_problems(problems: list[str]) -> None:
     print(f"to settle before training ({len(problems)}; comp verify looks again):")
     for problem in problems[:MAX_LISTED]:
         print("  " + problem.replace("\n", "\n  "))
+        if problem.endswith(SAY_ABSENT):
+            print("    say so there, or begin again with `comp init --absent empty|leave_out`")
     if len(problems) > MAX_LISTED:
         print(f"  and {len(problems) - MAX_LISTED} more")
 

@@ -7,7 +7,7 @@ Objects are scored as the union of their pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from comp.config import Competition, data_root
 from comp.errors import DataError, SubmissionError, some
 from comp.files import Workspace, commit, read_json, sha256, write_json
 from comp.formats.answer_key import AnswerKey, part_masks, read_key
+from comp.formats.maps import read_maps
 from comp.formats.reading import RleTable, compare_keys, gather, refuse
 from comp.formats.rle_table import FORMATS, columns_of
 from comp.formats.table import read_table, table_bytes
@@ -107,15 +108,9 @@ def count_submission(
     Raises:
         SubmissionError: everything that is wrong, at once.
     """
-    frame = read_table(submission, SubmissionError)
     problems: list[str] = []
-    layout = key.table.submission
-    check_key_columns(list(frame.columns), key, competition)
+    table, sizes = read_rows(submission, key, competition, problems)
     model = key.table.source
-    table = gather(frame, submission.name, layout, key.table.names, problems, key.columns, model)
-    if layout.id_column in frame:
-        compare_keys(table, key.table.cells, problems)
-        problems += compare_rows(table, key.table)
     counts = np.zeros((len(key.ids), len(key.names), 4), np.int64)
     for row, image_id in enumerate(key.ids):
         try:
@@ -123,6 +118,10 @@ def count_submission(
         except DataError as error:
             problems.append(str(error))
             break  # the next image would say the same
+        if sizes.get(image_id, (height, width)) != (height, width):
+            got, of = " x ".join(map(str, sizes[image_id])), f"{height} x {width}"
+            problems.append(f"{table.source}: id {image_id!r}: a mask of {got}, its image is {of}")
+            continue
         for k in range(len(key.names)):
             decided = table.runs(image_id, k, height, width, problems)
             # an answer key may hold objects that overlap by a few pixels (DSB 2018 does): their
@@ -137,6 +136,32 @@ def count_submission(
             f"{' and class' if len(key.names) > 1 else ''}: objects are scored as their union"
         )
     return counts
+
+
+def read_rows(
+    submission: Path, key: AnswerKey, competition: Competition | None, problems: list[str]
+) -> tuple[RleTable, Mapping[str, tuple[int, int]]]:
+    """Read a CSV, or a zip of tif masks, by the key's classes; what is wrong goes to `problems`.
+
+    Returns:
+        the table; and image_id -> (height, width) where the submission says.
+    """
+    layout = key.table.submission
+    if submission.suffix.lower() == ".zip":
+        table, sizes = read_maps(
+            submission, layout, key.table.names, key.names, competition, problems
+        )
+        compare_keys(table, key.table.cells, problems)
+        return table, sizes
+    frame = read_table(submission, SubmissionError)
+    check_key_columns(list(frame.columns), key, competition)
+    model = key.table.source
+    names, known = key.table.names, key.table.ids
+    table = gather(frame, submission.name, layout, names, problems, key.columns, model, known)
+    if layout.id_column in frame:
+        compare_keys(table, key.table.cells, problems)
+        problems += compare_rows(table, key.table)
+    return table, {}
 
 
 def check_key_columns(

@@ -1,4 +1,4 @@
-"""`comp submit`: test probabilities -> blend -> masks -> a verified CSV, and a card that says what it is made of.
+"""`comp submit`: test probabilities -> blend -> masks -> a verified CSV, or a zip of GeoTIFF masks, and a card.
 
 Refuses members that changed since the recipe was fitted. The card is written last.
 """
@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from comp import __version__
-from comp.blending.recipe import Member, Recipe, Scores, check_member, file_hashes, read_recipe
-from comp.config import Competition, data_root
+from comp.blending.recipe import Recipe, read_recipe
+from comp.config import Competition, Train, data_root
+from comp.data.cache.cache import train_recipe
+from comp.data.cache.open import open_cache
 from comp.data.images.decode import read_size
-from comp.data.sources.records import find_records
-from comp.errors import DataError, RunMismatchError, UsageError, some
-from comp.files import Workspace, sha256, write_json
+from comp.data.images.geo import read_georeference
+from comp.data.sources.codes import settled_submission
+from comp.data.sources.records import Record, find_records
+from comp.errors import DataError, UsageError, some
+from comp.files import Workspace, read_json, write_json
+from comp.formats.maps import write_maps
 from comp.formats.rle_table import has_classes
 from comp.formats.writing import write_submission
-from comp.metrics.scores import find_metric
 from comp.plots.cv_report import mean_heldout
 from comp.plots.ensemble_tables import render_empty, settings, share
 from comp.plots.tables import count_of
-from comp.store import Probs, Run, list_runs, read_run
+from comp.store import read_run
 from comp.store.empties import differ, empty_shares, predict_mask
+from comp.store.recipes import check_competition, find_recipe, open_members, single_recipe
 
 
 def run(
@@ -36,11 +43,11 @@ def run(
     output: Path | None = None,
     run_name: str | None = None,
 ) -> Path:
-    """Write a submission and its card; return the path of the CSV.
+    """Write a submission and its card; return the path of the CSV or zip.
 
     Args:
         recipe_name: an ensemble; default: the newest complete one.
-        output: default: submissions/<YYYYMMDD-HHMMSS>-<name>.csv.
+        output: default: submissions/<YYYYMMDD-HHMMSS>-<name>.csv; .zip for GeoTIFF masks.
         run_name: submit this run alone, at threshold 0.5, instead of an ensemble.
 
     Raises:
@@ -49,8 +56,11 @@ def run(
     """
     if recipe_name is not None and run_name is not None:
         raise UsageError("--ensemble and --run are two answers to one question; keep one")
-    if output is not None and output.suffix == ".json":
-        raise UsageError(f"--output {output}: .json is the card's; name a .csv")
+    suffix = suffix_of(competition)
+    if output is not None and (
+        output.suffix == ".json" or (output.suffix == ".zip") != (suffix == ".zip")
+    ):
+        raise UsageError(f"--output {output}: {WRONG_SUFFIX[suffix]}")
     if run_name is not None:
         recipe = single_recipe(read_run(workspace, run_name), competition)
     else:
@@ -62,29 +72,25 @@ def run(
         raise DataError(
             f"competition {competition.name!r} has no test images (data.test), so nothing to submit"
         )
-    stacks = open_members(workspace, recipe, sorted(records))
-    path = output or default_path(workspace, recipe.name)
-    sample = competition.submission.sample
-    written = write_submission(
-        path,
-        competition.submission,
-        competition.task,
-        competition.classes,
+    stacks = open_members(
+        workspace,
+        recipe,
         sorted(records),
-        lambda image_id: predict_mask(recipe, stacks, image_id),
-        lambda image_id: read_size(records[image_id].image),
-        None if sample is None else root / sample,
+        lambda run: test_content(workspace, competition, run, list(records.values())),
+        then="" if run_name is not None else ", then `comp ensemble`",
+    )
+    path = output or default_path(workspace, recipe.name, suffix_of(competition))
+    images = {image_id: records[image_id].image for image_id in sorted(records)}
+    written = write_masks(
+        path, competition, images, root, lambda image_id: predict_mask(recipe, stacks, image_id)
     )
     asked = [c for c in competition.classes if c not in written["classes_not_in_sample"]]
-    if not has_classes(competition.submission):
+    if suffix == ".csv" and not has_classes(competition.submission):
         asked = list(competition.classes)
     shares = empty_shares(workspace, recipe, asked, written["empty_rows"], written["images"])
     card = make_card(workspace, recipe, written, path, ensemble=run_name is None)
     write_json(path.with_suffix(".json"), card | {"empty_masks": shares})
-    print(
-        f"submission: {workspace.relative(path)}: {count_of(written['rows'], 'row')}, "
-        f"{count_of(written['images'], 'image')}"
-    )
+    print(f"submission: {workspace.relative(path)}: {what_is_in(written)}")
     print(
         render_empty(
             shares, [key for key in ("oof", "truth") if differ(shares["test"], shares[key])]
@@ -101,106 +107,68 @@ def run(
     return path
 
 
-def find_recipe(workspace: Workspace, name: str | None) -> Path:
-    """The recipe of the ensemble named, or the newest one.
+WRONG_SUFFIX = {
+    ".csv": "name a .csv (.json is the card's; a .zip holds masks: --format geotiff)",
+    ".zip": "masks as GeoTIFF go into a zip; name a .zip",
+}
 
-    Raises:
-        UsageError: there is none, saying what there is instead.
+
+def suffix_of(competition: Competition) -> str:
+    """How the name of a submission file ends."""
+    return ".zip" if competition.submission.format == "geotiff" else ".csv"
+
+
+def write_masks(
+    path: Path,
+    competition: Competition,
+    images: Mapping[str, Path],
+    root: Path,
+    mask_of: Callable[[str], np.ndarray],
+) -> dict[str, Any]:
+    """Write the masks of all test images in the competition's format; what `write_submission` returns.
+
+    Args:
+        images: image_id -> its file, in the order of the rows.
+        root: of the data.
+        mask_of: image_id -> its decision.
     """
-    found = sorted(
-        workspace.ensembles.glob("*/recipe.json"), key=lambda p: (p.stat().st_mtime_ns, p)
-    )
-    if name is not None:
-        path = workspace.ensemble(name) / "recipe.json"
-        if not path.is_file():
-            known = ", ".join(p.parent.name for p in found) or "none"
-            raise UsageError(
-                f"no complete ensemble {name!r} in {workspace.ensembles}; there are: {known}"
-            )
-        return path
-    if not found:
-        runs = [r.name for r in list_runs(workspace) if r.complete]
-        tail = f"`comp submit --run NAME` ({some(runs)})" if runs else "`comp cv` before it"
-        raise UsageError(
-            f"no complete ensemble in {workspace.relative(workspace.ensembles)}; run `comp ensemble`, or {tail}"
+    task, classes, ids = competition.task, competition.classes, list(images)
+    if competition.submission.format == "geotiff":
+        return write_maps(
+            path, competition.submission, task, classes, ids, mask_of,
+            lambda image_id: read_georeference(images[image_id]),
+        )  # fmt: skip
+    sample = competition.submission.sample
+    return write_submission(
+        path, settled_submission(competition, root), task, classes, ids, mask_of,
+        lambda image_id: read_size(images[image_id]),
+        None if sample is None else root / sample,
+    )  # fmt: skip
+
+
+def what_is_in(written: dict[str, Any]) -> str:
+    """One or two lines on what was written."""
+    images = count_of(written["images"], "image")
+    if "unplaced" not in written:
+        return f"{count_of(written['rows'], 'row')}, {images}"
+    text = f"{images}, one GeoTIFF each; values: {written['values']}"
+    if written["unplaced"]:
+        n = len(written["unplaced"])
+        text += (
+            f"\nwarning: {count_of(n, 'image file')} of them {'say' if n > 1 else 'says'} nothing of a place on "
+            f"the map; {'their masks are' if n > 1 else 'its mask is'} without one: {some(written['unplaced'])}"
         )
-    return found[-1]
+    return text
 
 
-def single_recipe(run: Run, competition: Competition) -> Recipe:
-    """A recipe of one run in its first views, at threshold 0.5."""
-    if not run.complete or run.cv is None:
-        raise RunMismatchError(
-            f"run {run.name!r} is incomplete (folds done: {some(sorted(run.folds)) or 'none'}); "
-            "finish it with `comp cv`"
-        )
-    cv, views = run.cv, run.cv["views"][0]
-
-    oof, test = (file_hashes(run.folds, kind, views) for kind in ("oof", "test"))
-    score = cv["pooled"]
-    return Recipe(
-        name=run.name,
-        competition=cv["competition"],
-        task=cv["task"],
-        classes=tuple(cv["classes"]),
-        folds_hash=cv["folds_hash"],
-        folds=tuple(sorted(run.folds)),
-        metric=cv["metric"],
-        greater_is_better=find_metric(cv["metric"]).greater_is_better,
-        members=(Member(run.name, run.config_hash, views, 1, oof, test, score),),
-        thresholds=None if competition.task == "multiclass" else (0.5,) * competition.n_classes,
-        min_area_px=0,
-        chosen="single",
-        method="single",
-        reason="one run, asked for by name",
-        scores=Scores(None, None, None, score, score, {run.name: score}, {}, cv["per_class"]),
-        n_images=sum(row["n_images"] for row in cv["folds"]),
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    )
-
-
-def check_competition(recipe: Recipe, competition: Competition) -> None:
-    """Refuse a recipe that was fitted for another task or other classes."""
-    for key in ("task", "classes"):
-        got, expected = getattr(recipe, key), getattr(competition, key)
-        if got != expected:
-            raise RunMismatchError(
-                f"{recipe.name!r} was fitted for {key} {got!r}, the competition {competition.name!r} "
-                f"says {expected!r}; run `comp ensemble` again"
-            )
-
-
-def open_members(
-    workspace: Workspace, recipe: Recipe, ids: Sequence[str]
-) -> list[tuple[int, Probs]]:
-    """Weight and test probabilities of every member and fold, each file checked against the recipe.
-
-    Raises:
-        RunMismatchError: a file changed, or holds other images than the test images `ids`.
-    """
-    stacks: list[tuple[int, Probs]] = []
-    for member in recipe.members:
-        folder = workspace.run(member.run)
-        found = {name: sha256(folder / name) for name in member.test if (folder / name).is_file()}
-        check_member(member, folder, found, "test")
-        for fold in recipe.folds:
-            name = f"fold{fold}/test.{member.views}.npy"
-            if name not in member.test:
-                raise RunMismatchError(
-                    f"run {member.run!r} has no test probabilities of fold {fold} in the views "
-                    f"{member.views!r}; train it again now that there are test images"
-                )
-            probs = Probs(folder / name)
-            missing, extra = sorted(set(ids) - set(probs.ids)), sorted(set(probs.ids) - set(ids))
-            if missing or extra:
-                raise RunMismatchError(
-                    f"{folder / name} is not of the test images"
-                    + (f"; missing {len(missing)}: {some(missing)}" if missing else "")
-                    + (f"; unknown {len(extra)}: {some(extra)}" if extra else "")
-                    + "; train the run again"
-                )
-            stacks.append((member.weight, probs))
-    return stacks
+def test_content(
+    workspace: Workspace, competition: Competition, run: str, records: Sequence[Record]
+) -> str:
+    """The hash of the test images' pixels, from the cache that the run predicted them with."""
+    said = read_json(workspace.run(run) / "config.json")
+    train = Train.model_validate(said["config"]["train"])
+    recipe = replace(train_recipe(train), soft=False)
+    return open_cache(workspace.cache, competition, records, recipe).content_hash
 
 
 def heldout_of(workspace: Workspace, recipe: Recipe, ensemble: bool) -> dict[str, Any] | None:
@@ -214,12 +182,12 @@ def heldout_of(workspace: Workspace, recipe: Recipe, ensemble: bool) -> dict[str
     return None if mean is None else {"score": mean, "of": "mean over folds"}
 
 
-def default_path(workspace: Workspace, name: str) -> Path:
-    """submissions/<YYYYMMDD-HHMMSS>-<name>.csv, with a number where that second has one already."""
+def default_path(workspace: Workspace, name: str, suffix: str = ".csv") -> Path:
+    """submissions/<YYYYMMDD-HHMMSS>-<name>.csv (or .zip), with a number where that second has one already."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-    path, number = workspace.submissions / f"{stem}.csv", 2
+    path, number = workspace.submissions / f"{stem}{suffix}", 2
     while path.exists() or path.with_suffix(".json").exists():
-        path, number = workspace.submissions / f"{stem}-{number}.csv", number + 1
+        path, number = workspace.submissions / f"{stem}-{number}{suffix}", number + 1
     return path
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from comp.config import Competition, data_root
 from comp.data.checks.findings import (
     Findings,
-    as_json,
     find_cut_groups,
     find_leaks,
     find_shift,
+    find_split_groups,
     warn,
 )
-from comp.data.checks.scan import LARGE, Seen, scan
+from comp.data.checks.findings_json import as_json
+from comp.data.checks.scan import LARGE, Seen, broken_alone, scan
 from comp.data.checks.tables import check_tables
 from comp.data.folds.check import check_competition
 from comp.data.folds.table import FoldTable, read_folds
@@ -87,6 +88,7 @@ def look(
     """
     train = scan(records.train, competition, progress_of("train"))
     test = scan(records.test, competition, progress_of("test"))
+    train.broken += broken_alone(records, competition)
     broken = [*train.broken, *test.broken]
     others = [line for line in (*train.problems, *test.problems) if line not in set(broken)]
     problems = [*broken, *problems, *others]
@@ -104,6 +106,8 @@ def look(
     table = read_table_if_there(workspace, records, found)
     if table is not None:
         found.cut = find_cut_groups(leaks, table)
+    else:
+        found.cut = find_split_groups(leaks, competition, records, root)
     warn(found, competition, table, workspace.relative(workspace.folds_csv))
     return found
 
@@ -147,6 +151,11 @@ def draw_sheet(path: Path, competition: Competition, found: Findings) -> Path | 
         _pair(competition, both[links[k].i], both[links[k].j], links[k].side)
         for k in _spread(len(links), N_PAIRS)
     ]
+    laps = found.leaks.overlaps.links
+    overlaps = [
+        _pair(competition, both[laps[k].i], both[laps[k].j], "", 0)
+        for k in _spread(len(laps), N_PAIRS)
+    ]
     test = [seen for seen in found.test.seen if seen.size is not None]
     sections = [
         ("training images, from the least to the most foreground",
@@ -154,6 +163,7 @@ def draw_sheet(path: Path, competition: Competition, found: Findings) -> Path | 
         ("test images", [_tile(competition, test[k]) for k in _spread(len(test), N_TEST)]),
         ("near duplicates, side by side", near),
         ("seams: crops of one picture, put together", seams),
+        ("overlaps: crops that share a part, side by side", overlaps),
     ]  # fmt: skip
     whole = [(heading, [tile for tile in tiles if tile is not None]) for heading, tiles in sections]
     return plot_contact_sheet(whole, path, task=competition.task, classes=competition.classes)
@@ -178,7 +188,7 @@ def _tile(competition: Competition, seen: Seen) -> Tile | None:
 
 
 def _labels(competition: Competition, seen: Seen) -> np.ndarray | None:
-    if not seen.record.masks or seen.counts is None:
+    if not seen.record.labelled or seen.counts is None:
         return None
     try:
         return read_labels(seen.record, competition, seen.size)

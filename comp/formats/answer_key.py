@@ -19,7 +19,7 @@ from comp.formats.rle_table import (
     class_names,
     columns_of,
     has_classes,
-    split_id,
+    split_ids,
 )
 from comp.formats.table import read_table
 
@@ -143,7 +143,7 @@ def read_key(path: Path, competition: Competition | None = None) -> AnswerKey:
                 f"{source}: the key itself has no row of {len(absent)} "
                 f"pair{'s' * (len(absent) > 1)} of image and class: {told}"
             )
-    owners = _owners(frame, layout, names)
+    owners = _owners(frame, table)
     sizes = _sizes(frame, source, owners, problems)
     usage = _usage(frame, source, owners, problems)
     refuse(problems)
@@ -221,11 +221,11 @@ def _classes(
         return ("",), (competition.classes[0] if competition else "mask",)
     ids = frame[layout.id_column].tolist()
     if competition is not None:
-        known = class_names(layout, competition.n_classes)
+        known = class_names(layout, competition.classes, frame)
         if layout.class_column is not None:
             present = set(frame[layout.class_column])
         else:
-            present = {pair[1] for pair in (split_id(cell, known) for cell in ids) if pair}
+            present = {pairs[0][1] for pairs in split_ids(ids, known) if pairs}
         # a class that the key never asks for (a background, say) is not scored
         kept = [k for k, name in enumerate(known) if name in present] or list(range(len(known)))
         return tuple(known[k] for k in kept), tuple(competition.classes[k] for k in kept)
@@ -235,13 +235,13 @@ def _classes(
     return tuple(found), tuple(found)
 
 
-def _owners(frame: pd.DataFrame, layout: Submission, names: tuple[str, ...]) -> list[str]:
+def _owners(frame: pd.DataFrame, table: RleTable) -> list[str]:
     """The image of each row."""
-    ids: list[str] = frame[layout.id_column].tolist()
-    if not layout.class_in_id:
-        return ids
-    pairs = [split_id(cell, names) for cell in ids]
-    return [pair[0] if pair else cell for pair, cell in zip(pairs, ids, strict=True)]
+    owners: list[str] = frame[table.submission.id_column].tolist()
+    for (image_id, _), rows in table.cells.items():
+        for number, _ in rows:
+            owners[number - 1] = image_id
+    return owners
 
 
 def _sizes(

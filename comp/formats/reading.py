@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from comp.config import Submission
 from comp.errors import SubmissionError, some
@@ -17,138 +14,15 @@ from comp.formats.rle_table import (
     class_names,
     columns_of,
     has_classes,
-    read_cell,
-    split_id,
+    say_unsure,
+    split_ids,
 )
+from comp.formats.rows import Key, RleTable, refuse
 from comp.formats.table import read_table
-from comp.masks.rle import fill, union
 from comp.registry import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Key = tuple[str, int]  # image_id, class index (0 where rows name no class)
-
-
-@dataclass(frozen=True)
-class RleTable:
-    """Rows of a table by image and class.
-
-    Args:
-        source: the file's name, for messages.
-        names: how the table spells each class, in class order; ("",) where rows name none.
-        ids: image ids, in order of first appearance.
-        cells: (image_id, class index) -> its rows as (number from 1, run-length cell).
-    """
-
-    source: str
-    submission: Submission
-    names: tuple[str, ...]
-    ids: tuple[str, ...]
-    cells: Mapping[Key, tuple[tuple[int, str], ...]]
-
-    def spell(self, key: Key) -> str:
-        """Say which image and class, as a message does."""
-        image_id, k = key
-        return f"id {image_id!r}" + (
-            f", class {self.names[k]!r}" if has_classes(self.submission) else ""
-        )
-
-    def rows(
-        self, image_id: str, k: int, height: int, width: int, problems: list[str]
-    ) -> list[np.ndarray]:
-        """Decode the rows of an image and class, runs (R, 2) a row; faults go to `problems`."""
-        found: list[np.ndarray] = []
-        rows = self.cells.get((image_id, k), ())
-        for number, cell in rows:
-            where = f"{self.source}: row {number}, {self.spell((image_id, k))}"
-            try:
-                runs = read_cell(cell, self.submission, height, width, where)
-            except SubmissionError as error:
-                problems.append(str(error))
-                continue
-            if len(runs) == 0 and len(rows) > 1:
-                problems.append(
-                    f"{where}: an empty mask beside {len(rows) - 1} other row"
-                    f"{'s' * (len(rows) > 2)} of the same image"
-                )
-            found.append(runs)
-        return found
-
-    def runs(
-        self,
-        image_id: str,
-        k: int,
-        height: int,
-        width: int,
-        problems: list[str],
-        apart: bool = True,
-    ) -> np.ndarray:
-        """Decode an image and class as runs (R, 2), sorted and apart; faults go to `problems`.
-
-        Args:
-            apart: objects that share pixels are a fault; else their union is taken.
-        """
-        rows = self.rows(image_id, k, height, width, problems)
-        joined = union(rows)
-        shared = sum(int(runs[:, 1].sum()) for runs in rows) - int(joined[:, 1].sum())
-        if apart and shared and FORMATS[self.submission.row].repeats:
-            problems.append(
-                f"{self.source}: {self.spell((image_id, k))}: objects share {shared} pixel{'s' * (shared > 1)}"
-            )
-        return joined
-
-    def mask(
-        self, image_id: str, height: int, width: int, task: str = "binary", apart: bool = True
-    ) -> np.ndarray:
-        """Decode one image.
-
-        Args:
-            apart: objects that share pixels are a fault; else their union is taken (a training
-                table may hold some).
-
-        Returns:
-            binary (H, W) uint8 0/1; multilabel (K, H, W) uint8 0/1; multiclass (H, W) uint8 class
-            index.
-
-        Raises:
-            SubmissionError: the image is not in the table, a cell cannot be read, or (multiclass) a
-                pixel has no class or several.
-        """
-        if not any((image_id, k) in self.cells for k in range(len(self.names))):
-            raise SubmissionError(f"{self.source}: no row of id {image_id!r}")
-        problems: list[str] = []
-        tables = [
-            self.runs(image_id, k, height, width, problems, apart) for k in range(len(self.names))
-        ]
-        refuse(problems)
-        planes = np.stack([fill(runs, height, width, self.submission.order) for runs in tables])
-        if task == "binary":
-            if len(planes) != 1:
-                raise SubmissionError(
-                    f"{self.source}: {len(planes)} classes in a table of a binary task"
-                )
-            return planes[0]
-        if task == "multilabel":
-            return planes
-        n_classes = planes.sum(axis=0)
-        if (n_classes != 1).any():
-            raise SubmissionError(
-                f"{self.source}: id {image_id!r}: {int((n_classes == 0).sum())} pixels have no "
-                "class and "
-                f"{int((n_classes > 1).sum())} have several; expected exactly one each"
-            )
-        return planes.argmax(axis=0).astype(np.uint8)
-
-
-def refuse(problems: list[str], limit: int = 20) -> None:
-    """Raise all problems as one SubmissionError; return when there are none."""
-    if not problems:
-        return
-    if len(problems) == 1:
-        raise SubmissionError(problems[0])
-    more = f"\n  and {len(problems) - limit} more" if len(problems) > limit else ""
-    raise SubmissionError(f"{len(problems)} problems:\n  " + "\n  ".join(problems[:limit]) + more)
 
 
 def read_submission(path: Path, submission: Submission, n_classes: int = 1) -> RleTable:
@@ -166,9 +40,8 @@ def read_submission(path: Path, submission: Submission, n_classes: int = 1) -> R
     check_layout(submission, n_classes)
     problems: list[str] = []
     frame = read_table(path, SubmissionError)
-    table = gather(
-        frame, path.name, submission, class_names(submission, n_classes), problems, frame.columns
-    )
+    names = class_names(submission, [str(k) for k in range(n_classes)], frame)
+    table = gather(frame, path.name, submission, names, problems, frame.columns)
     refuse(problems)
     return table
 
@@ -181,6 +54,8 @@ def gather(
     problems: list[str],
     allowed: Collection[str] = (),
     model: str = "",
+    known: Collection[str] | None = None,
+    every: bool = False,
 ) -> RleTable:
     """Sort the rows of a table by image and class; what is wrong goes to `problems`, the rest goes
     on.
@@ -189,29 +64,35 @@ def gather(
         names: how the table spells each class.
         allowed: columns that may stand there beside the expected ones.
         model: the table that columns and classes are taken from, for messages.
+        known: image ids, which decide where an id and a class in one cell can be told apart in
+            several ways; None: the table's other rows do.
+        every: nothing is known yet: such a row is put under each of its keys (`RleTable.unsure`).
     """
     as_in = f" (as in {model})" if model else ""
     _check_columns(frame, source, submission, problems, allowed, as_in)
     if not has_classes(submission):
         names = ("",)
     cells: dict[Key, list[tuple[int, str]]] = {}
+    unsure: tuple[tuple[Key, ...], ...] = ()
     if submission.id_column in frame:
-        keys = _keys(frame, source, submission, names, problems, as_in)
+        keys = _keys(frame, source, submission, names, problems, as_in, known, every)
         # without its column the cells cannot be judged, but ids still can
         texts = (
             frame[submission.rle_column]
             if submission.rle_column in frame
             else [submission.empty] * len(frame)
         )
-        for number, (key, text) in enumerate(zip(keys, texts, strict=True), 1):
-            if key is not None:
+        for number, (several, text) in enumerate(zip(keys, texts, strict=True), 1):
+            for key in several:
                 cells.setdefault(key, []).append((number, text))
+        unsure = tuple(several for several in keys if len(several) > 1)
     table = RleTable(
         source,
         submission,
         names,
         tuple(dict.fromkeys(image_id for image_id, _ in cells)),
         {key: tuple(rows) for key, rows in cells.items()},
+        unsure=unsure,
     )
     if not FORMATS[submission.row].repeats:
         twice = [key for key, rows in cells.items() if len(rows) > 1]
@@ -256,9 +137,11 @@ def _keys(
     names: tuple[str, ...],
     problems: list[str],
     as_in: str,
-) -> list[Key | None]:
-    """The image and class of each row; None where the row does not say."""
-    ids = frame[submission.id_column].tolist()
+    known: Collection[str] | None,
+    every: bool,
+) -> list[tuple[Key, ...]]:
+    """The image and class of each row: none where the row does not say; see `gather` on several."""
+    ids: list[str] = frame[submission.id_column].tolist()
     index = {name: k for k, name in enumerate(names)}
     blank = [number for number, cell in enumerate(ids, 1) if not cell]
     if blank:
@@ -266,29 +149,40 @@ def _keys(
             f"{source}: {len(blank)} row{'s' * (len(blank) > 1)} without an id: {some(blank)}"
         )
     if not has_classes(submission):
-        return [(cell, 0) if cell else None for cell in ids]
-    keys: list[Key | None] = []
+        return [((cell, 0),) if cell else () for cell in ids]
     unknown: list[str] = []
+    unsure: list[str] = []
     column = submission.class_column
-    if column is not None and column not in frame:
-        return [None] * len(ids)
-    spelled = frame[column].tolist() if column is not None else ids
-    for number, (cell, word) in enumerate(zip(ids, spelled, strict=True), 1):
-        pair = (cell, word) if column is not None else split_id(cell, names)
-        if pair is None or pair[1] not in index:
-            unknown.append(
-                f"row {number}, id {cell!r}" + (f", class {word!r}" if column is not None else "")
-            )
-            keys.append(None)
-        else:
-            keys.append((pair[0], index[pair[1]]) if pair[0] else None)
+    if column is None:
+        pairs = split_ids(ids, names, None if every else known, every)
+        for number, (cell, several) in enumerate(zip(ids, pairs, strict=True), 1):
+            if not several and cell:
+                unknown.append(f"row {number}, id {cell!r}")
+            elif len(several) > 1 and not every:
+                unsure.append(f"row {number}, id {cell!r} may be {say_unsure(several)}")
+    elif column not in frame:
+        return [()] * len(ids)
+    else:
+        pairs = [((i, word),) for i, word in zip(ids, frame[column].tolist(), strict=True)]
+        for number, ((image_id, word),) in enumerate(pairs, 1):
+            if word not in index:
+                unknown.append(f"row {number}, id {image_id!r}, class {word!r}")
     if unknown:
         form = "" if column is not None else " (ids are `<image_id>_<class>`)"
         problems.append(
             f"{source}: {len(unknown)} row{'s' * (len(unknown) > 1)} of no known class{form}; known "
             f"{some(names, 30)}{as_in}: {some(unknown)}"
         )
-    return keys
+    if unsure:
+        problems.append(
+            f"{source}: {len(unsure)} id{'s' * (len(unsure) > 1)} can be taken apart in several ways:"
+            f" {some(unsure, 3)}; give the classes a column of their own (class_column)"
+        )
+        pairs = [several[:1] for several in pairs]
+    return [
+        tuple((image_id, index[word]) for image_id, word in several if image_id and word in index)
+        for several in pairs
+    ]
 
 
 def compare_keys(table: RleTable, wanted: Collection[Key], problems: list[str]) -> None:

@@ -6,15 +6,20 @@ competition's `submission` section.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from comp.config import Rle, Submission
 from comp.errors import ConfigError, SubmissionError
 from comp.masks.components import objects
+from comp.masks.counts import read_counts
 from comp.masks.rle import encode, parse, text_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # how competitions spell "no mask"; named in a message when another one was agreed on
 KNOWN_MARKERS = ("", "-1", "-", "1 0", "0 0", "nan", "NaN", "None")
@@ -79,9 +84,48 @@ def check_layout(submission: Submission, n_classes: int) -> Format:
     return fmt
 
 
-def class_names(submission: Submission, n_classes: int) -> tuple[str, ...]:
-    """How the table spells each class, in class order."""
-    return submission.class_names or tuple(str(k) for k in range(n_classes))
+def class_names(
+    layout: Submission, classes: Sequence[str], frame: pd.DataFrame | None = None
+) -> tuple[str, ...]:
+    """How a table spells each class, in class order: the one rule for every table and command.
+
+    As `layout.class_names` says; else by the classes' own names where at least as many rows of the
+    table are spelled so as by number; else 0, 1, ...
+
+    Args:
+        classes: the competition's.
+        frame: the table; None: there is none yet.
+    """
+    if layout.class_names is not None:
+        return layout.class_names
+    numbers = tuple(str(k) for k in range(len(classes)))
+    column = layout.class_column or (layout.id_column if layout.class_in_id else None)
+    if frame is None or column is None or column not in frame:
+        return numbers
+    cells: list[str] = frame[column].tolist()
+    return better_spelling(cells, [tuple(classes), numbers], layout.class_column is None)
+
+
+def better_spelling(
+    cells: Iterable[str], spellings: Sequence[tuple[str, ...]], in_id: bool = False
+) -> tuple[str, ...]:
+    """The spelling that names the class of the most cells; the first of equals, the last if none does.
+
+    Args:
+        in_id: the class stands at the end of the cell, after an underscore.
+    """
+    cells = list(cells)
+    best, most = spellings[-1], 0
+    for names in spellings:
+        known = set(names)
+        longest = max(map(len, known), default=0)
+        n = sum(
+            any(tail in known for _, tail in tails_of(cell, longest)) if in_id else cell in known
+            for cell in cells
+        )
+        if n > most:
+            best, most = names, n
+    return best
 
 
 def layout_of(rle: Rle, names: tuple[str, ...] | None = None) -> Submission:
@@ -111,17 +155,71 @@ def join_id(image_id: str, name: str, submission: Submission) -> str:
     return f"{image_id}_{name}" if submission.class_in_id else image_id
 
 
-def split_id(cell: str, names: Sequence[str]) -> tuple[str, str] | None:
-    """Take `<image_id>_<class>` apart by the known classes; None when it ends with none of them."""
-    # the longest first: with the classes "wall" and "brick_wall", "a_brick_wall" is the second
-    for name in sorted(names, key=len, reverse=True):
-        if cell.endswith(f"_{name}") and len(cell) > len(name) + 1:
-            return cell[: -len(name) - 1], name
-    return None
+def tails_of(cell: str, longest: int) -> Iterator[tuple[str, str]]:
+    """(head, tail) at each underscore of a cell, neither of them empty, the longest tail first.
+
+    Args:
+        longest: characters; tails with more are left out.
+    """
+    at = cell.find("_", max(1, len(cell) - longest - 1))
+    while 0 < at < len(cell) - 1:
+        yield cell[:at], cell[at + 1 :]
+        at = cell.find("_", at + 1)
 
 
-def read_cell(cell: str, submission: Submission, height: int, width: int, where: str) -> np.ndarray:
+def split_ids(
+    cells: Sequence[str],
+    names: Sequence[str],
+    known: Collection[str] | None = None,
+    every: bool = False,
+) -> list[tuple[tuple[str, str], ...]]:
+    """Take cells `<image_id>_<class>` apart by the classes, and by the images where several fit.
+
+    With the classes "wall" and "brick_wall", "a_brick_wall" is image "a" or image "a_brick": what is
+    there decides.
+
+    Args:
+        known: the image ids; None: those that other cells of the table name beyond doubt.
+        every: nothing decides.
+
+    Returns:
+        for each cell its (image_id, class): none where it ends with no class; several where what is
+        known decides nothing, the longest class first.
+    """
+    classes = set(names)
+    longest = max(map(len, classes), default=0)
+    found = [
+        tuple(pair for pair in tails_of(cell, longest) if pair[1] in classes) for cell in cells
+    ]
+    if every or all(len(pairs) < 2 for pairs in found):
+        return found
+    if known is None:
+        ids: Collection[str] = {pairs[0][0] for pairs in found if len(pairs) == 1}
+    else:
+        ids = known if isinstance(known, set | frozenset | dict) else set(known)
+    for n, pairs in enumerate(found):
+        if len(pairs) < 2:
+            continue
+        there = tuple(pair for pair in pairs if pair[0] in ids)
+        if there:
+            found[n] = there
+        elif known is not None:  # of no known image either way: the caller says so
+            found[n] = pairs[:1]
+    return found
+
+
+def say_unsure(pairs: Iterable[tuple[str, str]]) -> str:
+    """The ways in which one id cell can be read."""
+    return ", or ".join(f"image {image_id!r} of class {name!r}" for image_id, name in pairs)
+
+
+def read_cell(
+    cell: str, submission: Submission, height: int, width: int, where: str, code: str = "pairs"
+) -> np.ndarray:
     """Read one run-length cell strictly.
+
+    Args:
+        code: pairs of start and length, or a kind of COCO counts (`masks.counts`).
 
     Returns:
         runs (R, 2) int64 zero-based, in the table's pixel order; none for the empty marker.
@@ -135,6 +233,8 @@ def read_cell(cell: str, submission: Submission, height: int, width: int, where:
     if not cell.strip():
         raise SubmissionError(f"{where}: blank cell; an empty mask is {marker} here")
     try:
+        if code != "pairs":
+            return read_counts(cell, code, height, width, where)
         return parse(cell, height, width, submission.base, where, submission.relative)
     except SubmissionError as error:
         if cell.strip() in KNOWN_MARKERS:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,10 +23,14 @@ from comp.formats.rle_table import (
     has_classes,
     join_id,
     read_cell,
+    say_unsure,
 )
 from comp.formats.table import parse_table, read_table, table_bytes
-from comp.masks.components import label_objects
-from comp.masks.rle import fill, flatten, union
+from comp.masks.components import cut_runs, find_parts
+from comp.masks.rle import are_pixels_of, union
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Sizes = Mapping[str, tuple[int, int]] | Callable[[str], tuple[int, int]]
 
@@ -78,11 +82,12 @@ def write_submission(
         ConfigError: a submission section that cannot hold the task.
     """
     fmt = check_layout(submission, len(classes))
-    names = class_names(submission, len(classes)) if has_classes(submission) else ("",)
-    if sample_path is None:
+    sample = None if sample_path is None else read_table(sample_path, SubmissionError)
+    names = class_names(submission, classes, sample) if has_classes(submission) else ("",)
+    if sample is None or sample_path is None:
         plan = _plan(submission, names, ids)
     else:
-        plan = _plan_from_sample(sample_path, submission, fmt, names, ids)
+        plan = _plan_from_sample(sample, sample_path.name, submission, fmt, names, ids)
     cells: list[list[str]] = [[] for _ in plan.keys]
     units: dict[str, list[int]] = {}
     for unit, (image_id, _) in enumerate(plan.keys):
@@ -132,19 +137,44 @@ def _plan(submission: Submission, names: tuple[str, ...], ids: Sequence[str]) ->
         )
         for image_id, k in keys
     )
+    _refuse_equal_ids(keys, rows, names, submission)
     return Plan(columns_of(submission), keys, rows)
 
 
+def _refuse_equal_ids(
+    keys: Sequence[Key],
+    rows: Sequence[tuple[str, ...]],
+    names: tuple[str, ...],
+    submission: Submission,
+) -> None:
+    """Refuse images and classes whose joined ids are the same: nobody could tell the rows apart."""
+    if not submission.class_in_id:
+        return
+    first: dict[str, Key] = {}
+    for key, row in zip(keys, rows, strict=True):
+        other = first.setdefault(row[0], key)
+        if other != key:
+            told = say_unsure((i, names[k]) for i, k in (other, key))
+            raise SubmissionError(
+                f"id {row[0]!r} would be {told}: use class_column instead of class_in_id, or other"
+                " submission.class_names"
+            )
+
+
 def _plan_from_sample(
-    path: Path, submission: Submission, fmt: Format, names: tuple[str, ...], ids: Sequence[str]
+    frame: pd.DataFrame,
+    name: str,
+    submission: Submission,
+    fmt: Format,
+    names: tuple[str, ...],
+    ids: Sequence[str],
 ) -> Plan:
-    frame = read_table(path, SubmissionError)
     problems: list[str] = []
-    sample = gather(frame, path.name, submission, names, problems, frame.columns)
     known = set(ids)
+    sample = gather(frame, name, submission, names, problems, frame.columns, known=known)
     for what, found in (
-        (f"test images without a row in {path.name}", [i for i in ids if i not in set(sample.ids)]),
-        (f"ids of {path.name} without a test image", [i for i in sample.ids if i not in known]),
+        (f"test images without a row in {name}", [i for i in ids if i not in set(sample.ids)]),
+        (f"ids of {name} without a test image", [i for i in sample.ids if i not in known]),
     ):
         if found:
             problems.append(f"{len(found)} {what}: {some(map(repr, found))}")
@@ -152,15 +182,13 @@ def _plan_from_sample(
     lacking = [(i, k) for i in sample.ids for k in sorted(asked) if (i, k) not in sample.cells]
     if lacking and not fmt.repeats:
         told = some(sample.spell(key) for key in lacking)
-        problems.append(
-            f"{path.name}: {len(lacking)} rows of an image and class are absent: {told}"
-        )
+        problems.append(f"{name}: {len(lacking)} rows of an image and class are absent: {told}")
     if not problems and not sample.ids:
-        problems.append(f"{path.name}: no rows; expected one a test image")
+        problems.append(f"{name}: no rows; expected one a test image")
     refuse(problems)
     header = tuple(frame.columns)
-    others = [name for name in header if name != submission.rle_column]
-    table = list(zip(*(frame[name].tolist() for name in others), strict=True))
+    others = [column for column in header if column != submission.rle_column]
+    table = list(zip(*(frame[column].tolist() for column in others), strict=True))
     if not fmt.repeats:
         by_row = {rows[0][0]: key for key, rows in sample.cells.items()}
         keys = [by_row[number] for number in sorted(by_row)]
@@ -188,10 +216,14 @@ def _object_row(
     return tuple(row.values())
 
 
-def _planes(
+def check_mask(
     mask: np.ndarray, image_id: str, task: str, n_classes: int, size: tuple[int, int]
-) -> Callable[[int], np.ndarray]:
-    """Check a mask and return class index -> plane (H, W) uint8 0/1."""
+) -> None:
+    """Refuse a decision of another shape, dtype or value than its image's.
+
+    Raises:
+        SubmissionError: naming the image, expected and got.
+    """
     expected = (n_classes, *size) if task == "multilabel" else tuple(size)
     if mask.shape != expected or mask.dtype != np.uint8:
         raise SubmissionError(
@@ -203,6 +235,13 @@ def _planes(
         raise SubmissionError(
             f"id {image_id!r}: a mask holds the value {largest}; expected 0 to {limit - 1}"
         )
+
+
+def _planes(
+    mask: np.ndarray, image_id: str, task: str, n_classes: int, size: tuple[int, int]
+) -> Callable[[int], np.ndarray]:
+    """Check a mask and return class index -> plane (H, W) uint8 0/1."""
+    check_mask(mask, image_id, task, n_classes, size)
     if task == "multiclass":
         return lambda k: (mask == k).view(np.uint8)
     if task == "multilabel":
@@ -221,7 +260,7 @@ def _checked_cells(
         for cell in cells
     ]
     joined = union(rows)
-    same = np.array_equal(fill(joined, height, width, submission.order), plane)
+    same = are_pixels_of(joined, plane, submission.order)
     if same and fmt.repeats:
         same = _are_objects(rows, plane, submission)
     if not same or sum(int(runs[:, 1].sum()) for runs in rows) != int(joined[:, 1].sum()):
@@ -235,17 +274,17 @@ def _checked_cells(
 
 def _are_objects(rows: list[np.ndarray], plane: np.ndarray, submission: Submission) -> bool:
     """True when each row is one whole connected part of the plane and no two rows touch."""
-    labels, n = label_objects(plane, submission.connectivity)
-    if n == 0:
+    parts = find_parts(plane, submission.connectivity, submission.order)
+    if parts.n == 0:
         return len(rows) == 1
-    flat = flatten(
-        labels, submission.order
-    )  # a run is connected in itself: its first pixel speaks for it
-    seen = [np.unique(flat[runs[:, 0]]).tolist() for runs in rows]
-    return (
-        sorted(number for numbers in seen for number in numbers) == list(range(1, n + 1))
-        and len(rows) == n
-    )
+    # within a line a run is connected in itself: its first pixel speaks for it
+    line = plane.shape[0 if submission.order == "column" else 1]
+    cut = [cut_runs(runs, line) for runs in rows]
+    first = np.concatenate([runs[:, 0] for runs in cut])
+    row = np.repeat(np.arange(len(rows)), [len(runs) for runs in cut])
+    number = parts.numbers[np.searchsorted(parts.runs[:, 0], first, side="right") - 1]
+    pairs = np.unique(row * parts.n + number)
+    return len(rows) == len(pairs) == parts.n == len(np.unique(pairs % parts.n))
 
 
 def _check_bytes(

@@ -17,11 +17,12 @@ from comp.data.samples.pseudo import PseudoSource
 from comp.errors import CompError, RunMismatchError, some
 from comp.files import Workspace, commit, digest, read_json, write_json
 from comp.store import read_result
-from comp.store.runs import PSEUDO, RESULT
+from comp.store.runs import PRETRAINED, PSEUDO, RESULT
 from comp.train.job import FoldJob
 
 IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition
 DATA_IDENTITY = ("channels", "mask_values", "mask_threshold")  # of its data section
+MAY_BE = (PSEUDO, PRETRAINED)  # blocks of config.json that not every run has
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class PlannedRun:
     Args:
         shared: what all runs of this competition must agree on, from `shared_identity`.
         pseudo: whose labels of the test images it is trained with; None: without.
+        pretrained: file of pretrained weights -> hash of its content, from `pretrained_identity`.
     """
 
     name: str
@@ -38,12 +40,15 @@ class PlannedRun:
     compute: dict[str, Any]
     shared: dict[str, Any]
     pseudo: PseudoSource | None = None
+    pretrained: dict[str, str] | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What config.json says; any difference makes it another run."""
         said = {"config": resolved(self.config), "compute": self.compute, **self.shared}
-        return said if self.pseudo is None else said | {PSEUDO: self.pseudo.identity}
+        if self.pseudo is not None:
+            said[PSEUDO] = self.pseudo.identity
+        return said if self.pretrained is None else said | {PRETRAINED: self.pretrained}
 
     @property
     def hash(self) -> str:
@@ -64,6 +69,34 @@ def shared_identity(competition: Competition, folds_hash: str, content_hash: str
     }
 
 
+def pretrained_identity(
+    workspace: Workspace, name: str, config: ModelConfig
+) -> dict[str, str] | None:
+    """The local file that the encoder begins from, and a hash of its content; None: there is none.
+
+    A file that is gone is taken as the run's config.json says it was: a fold that has begun needs it no
+    more. So is what a run says that was begun before this was part of a run: nothing.
+    """
+    from comp.models.weights import hash_weights, local_file
+
+    said = begun(workspace, name)
+    same = said is not None and said.get("config") == resolved(config)
+    kept: dict[str, str] | None = said.get(PRETRAINED) if said is not None and same else None
+    if same and kept is None:
+        return None
+    found = local_file(config.model, workspace.root)
+    if found is None:
+        return kept
+    path = found.relative_to(workspace.root) if found.is_relative_to(workspace.root) else found
+    return {str(path): hash_weights(found)}
+
+
+def begun(workspace: Workspace, name: str) -> dict[str, Any] | None:
+    """config.json of a run that was begun, or None."""
+    path = workspace.run(name) / "config.json"
+    return read_json(path) if path.is_file() else None
+
+
 def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
     """Make the run's directory, or check that the one there is the same run.
 
@@ -77,7 +110,7 @@ def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
     path = folder / "config.json"
     if path.is_file():
         said = read_json(path)
-        found = differences({k: said[k] for k in (*wanted, PSEUDO) if k in said}, wanted)
+        found = differences({k: said[k] for k in (*wanted, *MAY_BE) if k in said}, wanted)
         if not found:
             return
         # Weights without a result: a fold that was done and predicts changed test images again.
@@ -110,10 +143,14 @@ def plan_jobs(
     runs: Sequence[PlannedRun],
     folds: Sequence[int],
     test_ids: Sequence[str],
+    test_content: str | None = None,
 ) -> tuple[list[FoldJob], list[FoldJob]]:
     """Return (jobs to do, jobs already done), folds of one run together.
 
     A fold whose files are damaged is made again; one that predicted other test images predicts again.
+
+    Args:
+        test_content: of the test images' pixels; None: there are none.
     """
     todo: list[FoldJob] = []
     done: list[FoldJob] = []
@@ -130,12 +167,13 @@ def plan_jobs(
                 folds_hash=run.shared["folds_hash"],
                 test_hash=digest(list(test_ids)),
                 pseudo=run.pseudo,
+                test_content=test_content,
+                pretrained=run.pretrained,
             )
             try:
                 result = read_result(job.folder, verify=True)
             except CompError:
                 (job.folder / "result.json").unlink()
                 result = None
-            finished = result is not None and result["test_hash"] == job.test_hash
-            (done if finished else todo).append(job)
+            (done if job.left_to_do(result) is None else todo).append(job)
     return todo, done

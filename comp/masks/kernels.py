@@ -183,31 +183,3 @@ def shared_pixels(a: np.ndarray, b: np.ndarray) -> int:
         else:
             j += 1
     return shared
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def find_label_runs(flat: np.ndarray) -> np.ndarray:
-    """Find the runs of equal labels above 0.
-
-    Args:
-        flat: (n,) int32 labels, 0 background.
-
-    Returns:
-        (R, 3) int64: label, zero-based start, length, in pixel order.
-    """
-    n, n_runs, before = flat.shape[0], 0, 0
-    for i in range(n):
-        if flat[i] != before:
-            before = flat[i]
-            n_runs += before > 0
-    runs = np.empty((n_runs, 3), np.int64)
-    at, before = -1, 0
-    for i in range(n):
-        label = flat[i]
-        if label > 0:
-            if label != before:
-                at += 1
-                runs[at, 0], runs[at, 1], runs[at, 2] = label, i, 0
-            runs[at, 2] += 1
-        before = label
-    return runs

@@ -8,6 +8,7 @@ empty mask is the formats' business: here no runs are the empty text.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Order = Literal["column", "row"]
+BAND_PIXELS = 1 << 24  # a larger mask is turned and compared in pieces
 MAX_PIXELS = 1 << 31  # decoding asks for a byte a pixel: a table may not claim more
 
 
@@ -52,13 +54,56 @@ def runs_of(mask: np.ndarray, order: Order = "column") -> np.ndarray:
     """
     if mask.ndim != 2 or mask.dtype not in (np.uint8, np.bool_):
         raise ValueError(f"a mask is (H, W) uint8 with 0 and 1, got {mask.shape} {mask.dtype}")
+    found: list[np.ndarray] = []
+    for first, flat in _bands(mask.view(np.uint8), order):
+        runs, wrong = _kernels().find_runs(flat, flat[: flat.size // 8 * 8].view("<u8"))
+        if wrong >= 0:
+            raise ValueError(f"a mask holds 0 and 1 only, got {flat[wrong]}")
+        runs[:, 0] += first
+        if found and len(found[-1]) and len(runs) and found[-1][-1].sum() == runs[0, 0]:
+            found[-1][-1, 1] += runs[0, 1]  # one run, cut by the end of a band
+            if len(runs) == 1:
+                continue  # and perhaps by the next one
+            runs = runs[1:]
+        found.append(runs)
+    if len(found) == 1:
+        return found[0]
+    return np.concatenate([np.empty((0, 2), np.int64), *found])
+
+
+def _bands(mask: np.ndarray, order: Order) -> Iterator[tuple[int, np.ndarray]]:
+    """The flattened mask in pieces of whole lines: where each begins, and its pixels.
+
+    Down the columns a large mask is so turned piece by piece, never whole.
+    """
     if mask.size == 0:
-        return np.empty((0, 2), np.int64)
-    flat = flatten(mask.view(np.uint8), order)
-    runs, wrong = _kernels().find_runs(flat, flat[: flat.size // 8 * 8].view("<u8"))
-    if wrong >= 0:
-        raise ValueError(f"a mask holds 0 and 1 only, got {flat[wrong]}")
-    return runs
+        return
+    lines, line = mask.shape if order == "row" else mask.shape[::-1]
+    step = max(8, BAND_PIXELS // line // 8 * 8)  # pieces begin where eight-byte words do
+    for first in range(0, lines, step):
+        part = mask[first : first + step] if order == "row" else mask[:, first : first + step]
+        yield first * line, flatten(part, order)
+
+
+def are_pixels_of(runs: np.ndarray, mask: np.ndarray, order: Order = "column") -> bool:
+    """True when runs (R, 2), sorted and apart, are exactly the pixels of a mask (H, W) uint8 0/1."""
+    at = 0
+    for first, flat in _bands(mask, order):
+        end = first + flat.size
+        upto = int(np.searchsorted(runs[:, 0], end))
+        inside = runs[at:upto].copy()
+        if upto > at:  # the first may have begun in the piece before, the last may end in the next
+            tail = inside[-1].sum() > end
+            inside[-1, 1] = min(inside[-1].sum(), end) - inside[-1, 0]
+            inside[0, 1] -= max(first - inside[0, 0], 0)
+            inside[0, 0] = max(inside[0, 0], first)
+            at = upto - int(tail)
+        inside[:, 0] -= first
+        drawn = np.zeros(flat.size, np.uint8)
+        _kernels().fill_runs(inside, drawn)
+        if not np.array_equal(drawn, flat):
+            return False
+    return at == len(runs)
 
 
 def text_of(runs: np.ndarray, base: int = 1, relative: bool = False) -> str:

@@ -6,8 +6,6 @@ places where a pixel differs from the one before it, 8 bytes each, which the run
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from comp.masks.rle import Order, text_of
@@ -101,28 +99,3 @@ class RunStream:
     def text(self, base: int = 1, relative: bool = False) -> str:
         """``start length ...`` of the whole mask; "" when it is empty."""
         return text_of(self.runs(), base, relative)
-
-
-def encode_bands(
-    bands: Iterable[np.ndarray],
-    height: int,
-    width: int,
-    order: Order = "column",
-    base: int = 1,
-    relative: bool = False,
-) -> str:
-    """Return the run-length code of a mask given as bands of rows, top to bottom.
-
-    Args:
-        bands: (h, W) uint8 or bool each, 0 and 1; together H rows.
-        order: column (down the columns, Kaggle's habit) or row.
-        base: number of the first pixel, 1 or 0.
-        relative: starts are counted from the end of the run before.
-
-    Returns:
-        the text of `rle.encode` of the whole mask.
-    """
-    stream = RunStream(height, width, order)
-    for band in bands:
-        stream.add(band)
-    return stream.text(base, relative)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import torch
 from torch import nn
 
 from comp.config import Model
 from comp.errors import ConfigError
 from comp.models.encoder_unet import AtrousUnet, SkipUnet
 from comp.models.encoders import check_encoder, pixel_stats, timm_name
+from comp.models.extras import presence_head, stage_heads
 from comp.models.plain_unet import PlainUnet
 from comp.models.segmenter import Segmenter, n_parameters
 from comp.models.weights import (
@@ -35,7 +37,7 @@ __all__ = ["ARCHITECTURES", "build_model", "check_architecture", "head_of", "n_p
 
 Network = Callable[..., nn.Module]
 # said by the competition or by `head`, or would change what the network returns
-REFUSED = ("in_channels", "classes", "activation", "aux_params")
+REFUSED = ("in_channels", "classes", "activation")
 HEADS = {"binary": ("sigmoid", "softmax"), "multiclass": ("softmax",), "multilabel": ("sigmoid",)}
 
 
@@ -77,6 +79,9 @@ def build_model(
     head = head_of(model, task)
     net = _build_net(model, network, n_planes(task, head, n_classes), channels, load_weights, root)
     stats = pixel_stats(model.normalize, channels, model.encoder_name, model.encoder_weights)
+    planes, side = n_planes(task, head, n_classes), MIN_CELLS.get(name, 1) * _stride(net)
+    x = torch.zeros(1, channels, side, side)
+    deep, aux = model.deep_supervision, model.aux_params
     return Segmenter(
         net,
         task=task,
@@ -89,6 +94,8 @@ def build_model(
         mean=stats[0] if stats else None,
         std=stats[1] if stats else None,
         keep_stats=model.normalize == "dataset",
+        stage_heads=stage_heads(net, name, x, planes, deep) if deep is not None else None,
+        presence_head=presence_head(net, name, x, n_classes, aux) if aux is not None else None,
     )
 
 

@@ -20,7 +20,7 @@ from comp.models.optim import check_optimizer
 from comp.models.schedule import check_schedule
 from comp.models.segmenter import n_parameters
 from comp.models.tta import TTA
-from comp.models.weights import find_placed, is_file_name
+from comp.models.weights import is_file_name, local_file
 from comp.registry import unknown
 
 
@@ -70,7 +70,7 @@ def weights_notes(model: Model, root: Path | None = None) -> list[str]:
     if name is None or weights is None:
         return []
     notes = []
-    placed = None if is_file_name(weights) else find_placed(name, weights, root)
+    placed = None if is_file_name(weights) else local_file(model, root)
     if placed is not None:
         notes.append(f"encoder weights {weights!r} are read from {placed}")
     if model.normalize == "imagenet":

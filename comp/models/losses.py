@@ -167,7 +167,8 @@ def _arguments(function: Callable[..., Tensor]) -> list[str] | None:
     parameters = inspect.signature(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
-    return [name for name in list(parameters)[3:] if name != "head"]
+    said = getattr(function, "keywords", {})  # by the loss's own name: dice_image
+    return [name for name in list(parameters)[3:] if name != "head" and name not in said]
 
 
 def _with_head(name: str, kwargs: dict[str, Any], head: str) -> dict[str, Any]:

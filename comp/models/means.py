@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,6 +30,33 @@ def mean_groups(
 
 def mean(loss: Tensor, valid: Tensor) -> Tensor:
     return (loss * valid).sum() / valid.sum().clamp_min(TINY)
+
+
+def mean_hardest(loss: Tensor, valid: Tensor, share: float, weight: Tensor | None = None) -> Tensor:
+    """Mean over this share of the batch's valid pixels, those of the highest loss; of 1: over all.
+
+    Online bootstrapping (Wu et al. 2016), hard-example mining of pixels.
+
+    Args:
+        loss: (B, P, h, w) >= 0; valid: of its shape.
+        weight: of its shape; the mean is then the sum over that of the weights.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"top_share: expected a number above 0, at most 1, got {share!r}")
+    weight = valid if weight is None else weight * valid
+    if share == 1:
+        return (loss * valid).sum() / weight.sum().clamp_min(TINY)
+    k = math.ceil(share * loss.numel() - 1e-6)
+    hardest, at = torch.where(valid > 0, loss, -1.0).flatten().topk(k)
+    wanted = torch.ceil(share * valid.sum(dtype=torch.float64) - 1e-6)  # without waiting for a GPU
+    kept = (torch.arange(k, device=loss.device) < wanted).float()
+    return (hardest * kept).sum() / (weight.flatten()[at] * kept).sum().clamp_min(TINY)
+
+
+def smoothed(planes: Tensor, share: float, head: str) -> Tensor:
+    """Truth moved this share of the way to 1/2 (sigmoid) or evenly over all planes (softmax)."""
+    check_share("label_smoothing", share)
+    return planes * (1 - share) + share / (2 if head == "sigmoid" else planes.shape[1])
 
 
 def per_class(name: str, value: float | Sequence[float] | Tensor, logits: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from comp.errors import ConfigError
+from comp.models.extras import Outputs, PresenceHead, StageHeads, last_features, watched
 
 EPS = 1e-6
 
@@ -30,6 +32,7 @@ class Segmenter(nn.Module):
         freeze_encoder: True, or the number of first epochs.
         mean, std: one number a channel; None: each image's own (normalize: image).
         keep_stats: mean and std come from the training images and travel with the weights.
+        stage_heads, presence_head: what is learnt beside the logits (see `extras`).
     """
 
     mean: Tensor
@@ -49,9 +52,13 @@ class Segmenter(nn.Module):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         keep_stats: bool = False,
+        stage_heads: StageHeads | None = None,
+        presence_head: PresenceHead | None = None,
     ) -> None:
         super().__init__()
         self.net = net
+        self.stage_heads, self.presence_head = stage_heads, presence_head
+        self._presences: list[Tensor] | None = None
         self.task, self.head = task, head
         self.stride, self.min_size, self.min_batch = stride, min_size, min_batch
         self.freeze_encoder = freeze_encoder
@@ -93,8 +100,49 @@ class Segmenter(nn.Module):
                 f"a global pooling needs {self.min_batch} pictures; raise train.batch_size, or leave the last batch out"
             )
         height, width = x.shape[-2:]
-        logits: Tensor = self.net(pad_to(x, self.stride, self.min_size))
+        padded = pad_to(x, self.stride, self.min_size)
+        if self.presence_head is not None and self._presences is not None:
+            with watched(self.net, ["encoder"]) as seen:
+                logits: Tensor = self.net(padded)
+            said = self.presence_head(last_features(seen["encoder"]))
+            self._presences.append(torch.sigmoid(said.float()))
+        else:
+            logits = self.net(padded)
         return logits[..., :height, :width]
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """Everything that is trained: the logits of `forward`, and what stage and presence heads say."""
+        deep, aux = self.stage_heads, self.presence_head
+        if deep is None and aux is None:
+            return Outputs(self(x))
+        names = [
+            *(deep.names if deep is not None else ()),
+            *(["encoder"] if aux is not None else ()),
+        ]
+        with watched(self.net, names) as seen:
+            logits = self(x)
+        height, width = pad_to(x[:1, :1], self.stride, self.min_size).shape[-2:]
+        return Outputs(
+            logits,
+            deep(seen) if deep is not None else (),
+            aux(last_features(seen["encoder"])) if aux is not None else None,
+            (height, width),
+        )
+
+    @property
+    def extra_weights(self) -> tuple[float, float]:
+        """Weights in the loss of the finest coarser stage, and of the classifier; 0 without."""
+        deep, aux = self.stage_heads, self.presence_head
+        return (deep.weight if deep is not None else 0.0, aux.weight if aux is not None else 0.0)
+
+    @contextmanager
+    def telling_presence(self) -> Iterator[list[Tensor]]:
+        """Within it every forward adds P(class is there), (B, K) float32, to the list that is given."""
+        self._presences = []
+        try:
+            yield self._presences
+        finally:
+            self._presences = None
 
     def logits_to_probs(self, logits: Tensor) -> Tensor:
         """(B, K', h, w) logits of any float type to (B, K, h, w) float32 in [0, 1]; binary has K = 1."""

@@ -10,12 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from comp.models.means import TINY, check_at_least, check_share, mean, mean_groups, per_class
+from comp.models.means import (
+    TINY,
+    check_at_least,
+    check_share,
+    mean,
+    mean_groups,
+    mean_hardest,
+    per_class,
+    smoothed,
+)
 
 
 def bce(
@@ -25,18 +35,20 @@ def bce(
     *,
     pos_weight: float | Sequence[float] | None = None,
     label_smoothing: float = 0.0,
+    top_share: float = 1.0,
 ) -> Tensor:
     """Binary cross-entropy, mean over valid pixels of all planes. Heads: sigmoid.
 
     Args:
         pos_weight: factor of the foreground's part; one number, or one a class.
         label_smoothing: moves truth this share of the way to 1/2.
+        top_share: only this share of the batch's valid pixels counts, those of the highest loss (online
+            bootstrapping, Wu et al. 2016).
     """
-    check_share("label_smoothing", label_smoothing)
-    soft = planes * (1 - label_smoothing) + 0.5 * label_smoothing
+    soft = smoothed(planes, label_smoothing, "sigmoid")
     weight = None if pos_weight is None else per_class("pos_weight", pos_weight, logits)
     loss = F.binary_cross_entropy_with_logits(logits, soft, pos_weight=weight, reduction="none")
-    return mean(loss, valid.expand_as(loss))
+    return mean_hardest(loss, valid.expand_as(loss), top_share)
 
 
 def ce(
@@ -46,6 +58,7 @@ def ce(
     *,
     class_weights: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
+    top_share: float = 1.0,
 ) -> Tensor:
     """Categorical cross-entropy over the softmax planes, mean over valid pixels. Heads: softmax.
 
@@ -53,17 +66,15 @@ def ce(
         class_weights: one a plane (binary: background, foreground); the mean is then weighted as
             torch's is, by the weight of each pixel's own class.
         label_smoothing: share of truth spread evenly over all classes.
+        top_share: as in `bce`.
     """
-    check_share("label_smoothing", label_smoothing)
     logp = F.log_softmax(logits, dim=1)
-    soft = planes * (1 - label_smoothing) + label_smoothing / planes.shape[1]
+    soft = smoothed(planes, label_smoothing, "softmax")
     if class_weights is None:
-        return mean(-(soft * logp).sum(1, keepdim=True), valid)
+        return mean_hardest(-(soft * logp).sum(1, keepdim=True), valid, top_share)
     weight = per_class("class_weights", class_weights, logits)
     loss = -(weight * soft * logp).sum(1, keepdim=True)
-    return (loss * valid).sum() / ((weight * planes).sum(1, keepdim=True) * valid).sum().clamp_min(
-        TINY
-    )
+    return mean_hardest(loss, valid, top_share, (weight * planes).sum(1, keepdim=True))
 
 
 def focal(
@@ -75,6 +86,7 @@ def focal(
     gamma: float = 2.0,
     alpha: float | None = None,
     class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Focal loss (Lin et al. 2017), mean over valid pixels; gamma 0 is cross-entropy, for either head.
 
@@ -84,8 +96,10 @@ def focal(
     Args:
         alpha: sigmoid only: weight of the foreground, 1 - alpha of the background.
         class_weights: softmax only: one a plane.
+        label_smoothing: as in `bce` and `ce`.
     """
     check_at_least("gamma", gamma, 0)
+    planes = smoothed(planes, label_smoothing, head)
     if head == "sigmoid":
         if class_weights is not None:
             raise ValueError("class_weights is for head: softmax; use alpha")
@@ -118,6 +132,7 @@ def dice(
     smooth: float = 1.0,
     empty: str = "penalize",
     class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """1 - Dice, mean over groups; soft truth costs 0 at p = t (Dice semimetric, Wang et al. 2023).
 
@@ -127,8 +142,10 @@ def dice(
         empty: a group without truth: "penalize" keeps it (what is predicted there costs, at a rate
             that `smooth` sets); "skip" leaves it out of the mean.
         class_weights: one a plane, 0 leaves a class out.
+        label_smoothing: as in `bce` and `ce`; what is empty stays so.
     """
-    return _region(logits, planes, valid, head, 0.5, 0.5, per_image, smooth, empty, class_weights)
+    group = Group(head, per_image, smooth, empty, class_weights, label_smoothing)
+    return _region(logits, planes, valid, 0.5, 0.5, group)
 
 
 def jaccard(
@@ -141,9 +158,11 @@ def jaccard(
     smooth: float = 1.0,
     empty: str = "penalize",
     class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """1 - IoU, mean over groups; soft truth costs 0 at p = t (Jaccard metric loss). Arguments: `dice`."""
-    return _region(logits, planes, valid, head, 1.0, 1.0, per_image, smooth, empty, class_weights)
+    group = Group(head, per_image, smooth, empty, class_weights, label_smoothing)
+    return _region(logits, planes, valid, 1.0, 1.0, group)
 
 
 def tversky(
@@ -159,6 +178,7 @@ def tversky(
     smooth: float = 1.0,
     empty: str = "penalize",
     class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """(1 - TP / (TP + alpha FP + beta FN))^gamma, mean over groups (Salehi et al. 2017; gamma: Abraham 2019).
 
@@ -170,9 +190,8 @@ def tversky(
         check_at_least(name, value, 0)
     if gamma <= 0:
         raise ValueError(f"gamma: expected > 0, got {gamma!r}")
-    return _region(
-        logits, planes, valid, head, alpha, beta, per_image, smooth, empty, class_weights, gamma
-    )
+    group = Group(head, per_image, smooth, empty, class_weights, label_smoothing)
+    return _region(logits, planes, valid, alpha, beta, group, gamma)
 
 
 def lovasz(
@@ -187,7 +206,8 @@ def lovasz(
 ) -> Tensor:
     """Lovasz hinge (sigmoid) or Lovasz-softmax (Berman et al. 2018), mean over groups.
 
-    Truth must be hard here, so soft planes are cut: at 1/2 for sigmoid, to the largest for softmax.
+    Truth must be hard here, so soft planes are cut: at 1/2 for sigmoid, to the largest for softmax; and
+    labels cannot be smoothed.
     Arguments: `dice`; for an empty group "penalize" costs its highest false pixel.
     """
     if head == "sigmoid":
@@ -220,34 +240,47 @@ def _lovasz_gradient(truth: Tensor) -> Tensor:
     return torch.diff(loss, dim=-1, prepend=torch.zeros_like(total)).float()
 
 
+@dataclass(frozen=True)
+class Group:
+    """How the region losses group and weigh; the arguments are `dice`'s."""
+
+    head: str
+    per_image: bool
+    smooth: float
+    empty: str
+    class_weights: Sequence[float] | None
+    label_smoothing: float
+
+
 def _region(
     logits: Tensor,
     planes: Tensor,
     valid: Tensor,
-    head: str,
     alpha: float,
     beta: float,
-    per_image: bool,
-    smooth: float,
-    empty: str,
-    class_weights: Sequence[float] | None,
+    group: Group,
     gamma: float = 1.0,
 ) -> Tensor:
     """1 - Tversky index a group; (1/2, 1/2) is Dice and (1, 1) IoU."""
-    check_at_least("smooth", smooth, 0)
-    probs = (torch.sigmoid(logits) if head == "sigmoid" else torch.softmax(logits, dim=1)) * valid
-    over = (2, 3) if per_image else (0, 2, 3)
+    check_at_least("smooth", group.smooth, 0)
+    sigmoid = group.head == "sigmoid"
+    probs = (torch.sigmoid(logits) if sigmoid else torch.softmax(logits, dim=1)) * valid
+    over = (2, 3) if group.per_image else (0, 2, 3)
+    soft = planes
+    if group.label_smoothing:
+        soft = smoothed(planes, group.label_smoothing, group.head) * valid
     # p t where truth is hard; where it is soft, this costs 0 at p = t and p t would not
-    overlap = torch.minimum(probs, planes).sum(over)
-    predicted, truth = probs.sum(over), planes.sum(over)
+    overlap = torch.minimum(probs, soft).sum(over)
+    predicted, truth = probs.sum(over), soft.sum(over)
     unlike = alpha * (predicted - overlap) + beta * (truth - overlap)
-    loss = unlike / (overlap + unlike + smooth).clamp_min(TINY)
+    loss = unlike / (overlap + unlike + group.smooth).clamp_min(TINY)
     if gamma != 1:
         loss = (loss + TINY) ** gamma - TINY**gamma  # a finite slope at 0 for gamma < 1
     counts = (valid.expand_as(planes) > 0).flatten(2).any(-1)
-    if not per_image:
+    if not group.per_image:
         counts = counts.any(0)
-    return mean_groups(loss, counts, truth > 0, empty, class_weights, logits)
+    has_truth = planes.sum(over) > 0
+    return mean_groups(loss, counts, has_truth, group.empty, group.class_weights, logits)
 
 
 @dataclass(frozen=True)
@@ -262,9 +295,18 @@ class Loss:
 LOSSES: dict[str, Loss] = {
     "bce": Loss(bce, ("sigmoid",), "ce"),
     "ce": Loss(ce, ("softmax",), "bce"),
+    "focal": Loss(focal),
     "dice": Loss(dice),
     "jaccard": Loss(jaccard),
-    "focal": Loss(focal),
-    "lovasz": Loss(lovasz),
     "tversky": Loss(tversky),
+    "lovasz": Loss(lovasz),
+    # the same, with what they are a mean over in the name, as history.csv and the log then have it
+    "dice_image": Loss(partial(dice, per_image=True)),
+    "dice_batch": Loss(partial(dice, per_image=False)),
+    "jaccard_image": Loss(partial(jaccard, per_image=True)),
+    "jaccard_batch": Loss(partial(jaccard, per_image=False)),
+    "tversky_image": Loss(partial(tversky, per_image=True)),
+    "tversky_batch": Loss(partial(tversky, per_image=False)),
+    "lovasz_image": Loss(partial(lovasz, per_image=True)),
+    "lovasz_batch": Loss(partial(lovasz, per_image=False)),
 }

@@ -22,7 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from comp.config import Model
 from comp.errors import ConfigError, some
+from comp.files import sha256
 from comp.models.encoders import check_encoder, timm_name, timm_weights
 from comp.registry import unknown
 
@@ -83,6 +85,20 @@ def find_placed(name: str, weights: str, root: Path | None) -> Path | None:
     """A file put by hand in place of a pretrained tag: ``weights/<encoder>.<tag>`` with any suffix."""
     stem = placed_stem(name, weights)
     return next((p for s in SUFFIXES if (p := find_file(f"{stem}{s}", root)).is_file()), None)
+
+
+def local_file(model: Model, root: Path | None) -> Path | None:
+    """The file that the encoder's weights are read from: named, or placed for a tag; None: there is none."""
+    name, weights = model.encoder_name, model.encoder_weights
+    if name is None or weights is None or check_encoder(name):
+        return None
+    found = find_file(weights, root) if is_file_name(weights) else find_placed(name, weights, root)
+    return found if found is not None and found.is_file() else None
+
+
+def hash_weights(path: Path) -> str:
+    """What a run's identity says of a file's content: the head of its sha256."""
+    return sha256(path)[:16]
 
 
 def placed_stem(name: str, weights: str) -> str:

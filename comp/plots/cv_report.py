@@ -28,7 +28,7 @@ def render_cv(cv: Mapping[str, Any]) -> str:
         parts += ["## Folds", markdown_table(*fold_table(cv))]
         parts.append(
             "Std is over folds (ddof 1); pooled OOF is the metric over all held-out images together, "
-            f"predicted with views `{cv['views'][0]}` and weights `{cv['weights']}`."
+            f"predicted with views `{cv['views'][0]}` and weights `{cv['weights']}`." + repeats(cv)
         )
         parts += [
             "## Metrics, pooled OOF",
@@ -45,7 +45,7 @@ def render_cv(cv: Mapping[str, Any]) -> str:
             "## Test-time augmentation, pooled OOF",
             markdown_table(["views", cv["metric"]], list(cv["pooled_views"].items())),
         ]
-    parts += _pseudo_part(cv) + _weights_part(cv) + _heldout_part(cv)
+    parts += _pseudo_part(cv) + _presence_part(cv) + _weights_part(cv) + _heldout_part(cv)
     cost = [
         ("parameters", cell(cv.get("n_parameters"))),
         ("time of all folds", duration(cv.get("seconds"))),
@@ -67,6 +67,8 @@ def render_cv_lines(cv: Mapping[str, Any]) -> str:
     if not cv["folds"]:
         return head
     lines = [text_table(*fold_table(cv)), head]
+    if repeats(cv):
+        lines.append(repeats(cv).strip())
     weights = mean_by_weights(cv)
     others = [f"{name} {cell(score)}" for name, score in weights.items() if name != cv["weights"]]
     if others:
@@ -85,6 +87,22 @@ def summary(cv: Mapping[str, Any]) -> str:
     spread = f" +- {cell(cv['std'])}" if cv.get("std") is not None else ""
     over = f"over {len(cv['folds'])} of {count_of(cv['n_folds'], 'fold')}"
     return f"mean {cell(cv['mean'])}{spread} {over}, pooled OOF {cell(cv['pooled'])}"
+
+
+def repeats(cv: Mapping[str, Any]) -> str:
+    """With repeated folds: how often an image counts; else nothing."""
+    n_scored, n_images = n_predictions(cv), cv.get("n_images")
+    if not n_images or n_scored == n_images:
+        return ""
+    return (
+        f" Folds are repeated: {count_of(n_images, 'image')}, {n_scored} predictions. Each is scored by "
+        "itself, by a model that did not see the image; repeats are not averaged."
+    )
+
+
+def n_predictions(cv: Mapping[str, Any]) -> int:
+    """Out-of-fold predictions: each image once, or once a repeat."""
+    return sum(row["n_images"] for row in cv["folds"])
 
 
 def missing(cv: Mapping[str, Any]) -> str:
@@ -110,12 +128,19 @@ def fold_table(cv: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
         for row in cv["folds"]
     ]
     blank = [""] * len(others)
-    n_images = sum(row["n_images"] for row in cv["folds"])
     rows.append(["mean", cv["mean"], *blank, "", "", "", ""])
     rows.append(["std", cv["std"], *blank, "", "", "", ""])
     pooled = [cv["pooled_scores"][name] for name in others]
     rows.append(
-        ["pooled OOF", cv["pooled"], *pooled, n_images, "", "", duration(cv.get("seconds"))]
+        [
+            "pooled OOF",
+            cv["pooled"],
+            *pooled,
+            n_predictions(cv),
+            "",
+            "",
+            duration(cv.get("seconds")),
+        ]
     )
     return headers, rows
 
@@ -184,6 +209,25 @@ def _pseudo_part(cv: Mapping[str, Any]) -> list[str]:
     if len(said["members"]) > 1:
         text += f" Mean, each alike, of: {', '.join(said['members'])}."
     return ["## Pseudo-labels", text]
+
+
+def _presence_part(cv: Mapping[str, Any]) -> list[str]:
+    """What the auxiliary classifier knows, beside what the masks' highest probability knows already."""
+    said = cv.get("presence")
+    if not said:
+        return []
+    rows = [
+        [name, share, auc, peak]
+        for name, share, auc, peak in zip(
+            cv["classes"], said["share"], said["auc"], said["peak_auc"], strict=True
+        )
+    ]
+    return [
+        "## Which images have the class at all, pooled OOF",
+        markdown_table(["class", "images with it", "classifier AUC", "highest pixel AUC"], rows),
+        "The auxiliary classifier (`model.aux_params`) beside the highest probability of any pixel, which "
+        "every model has: where the second is as good, the classifier tells nothing new.",
+    ]
 
 
 def _heldout_part(cv: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,6 @@ from comp.predict.images import (
     Place,
     batches_by_size,
     predict_bands,
-    predict_images,
     to_size,
 )
 from comp.predict.windows import BLENDS, Grid, make_grid, window_of
@@ -25,7 +24,6 @@ __all__ = [
     "batches_by_size",
     "make_grid",
     "predict_bands",
-    "predict_images",
     "to_size",
     "window_of",
 ]

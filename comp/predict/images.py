@@ -61,12 +61,9 @@ class Band:
     def rows(self) -> slice:
         return slice(self.row, self.row + self.probs.shape[1])
 
-    @property
-    def is_last(self) -> bool:
-        return self.rows.stop == self.size[0]
-
 
 OnLogits = Callable[[torch.Tensor, list[Place]], None]
+OnPresence = Callable[[np.ndarray, list[Place]], None]
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,7 @@ class _Look:
     compute: Compute
     device: torch.device
     on_logits: OnLogits | None
+    on_presence: OnPresence | None
 
     @property
     def batch_size(self) -> int:
@@ -97,7 +95,7 @@ class _Look:
     def probs(self, images: Sequence[np.ndarray], places: list[Place]) -> torch.Tensor:
         """(B, K, h, w) float32 of images (h, w, C) of one size and type."""
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.segmenter.telling_presence() as said:
             x = self.compute.to_layout(self.segmenter.normalize(scale_image(stacked)))
             with self.compute.autocast():
                 if self.views != "none":
@@ -107,6 +105,9 @@ class _Look:
                     if self.on_logits is not None:
                         self.on_logits(logits, places)
                     probs = self.segmenter.logits_to_probs(logits)
+            if said and self.on_presence is not None:  # views one after another, each of all images
+                told = torch.cat(said).view(-1, len(images), said[0].shape[1]).mean(0)
+                self.on_presence(told.cpu().numpy(), places)
             return probs.float()
 
 
@@ -120,6 +121,7 @@ def predict_bands(
     compute: Compute,
     device: torch.device,
     on_logits: OnLogits | None = None,
+    on_presence: OnPresence | None = None,
 ) -> Iterator[Band]:
     """Yield the probabilities of every index: most images as one band, large ones as several.
 
@@ -132,9 +134,11 @@ def predict_bands(
         views: a name of the TTA table; `none` is one plain forward. Every window is seen in all views.
         on_logits: called with (B, K', h, w) float32 logits on the network's grid and the places they
             are of, for the validation loss; needs views `none`.
+        on_presence: called with (B, K) float32 P(class is there), the mean over views, and the places,
+            where the model has an auxiliary classifier.
     """
     segmenter.eval()
-    look = _Look(segmenter, train, predict, views, compute, device, on_logits)
+    look = _Look(segmenter, train, predict, views, compute, device, on_logits, on_presence)
     windows = {
         i: window_of(_size(cache, i), predict) if train.mode == "crop" else None for i in indices
     }
@@ -152,32 +156,6 @@ def predict_bands(
         assert window is not None
         grid = make_grid(_size(cache, index), window, predict.overlap, predict.blend)
         yield from _window_bands(look, cache, index, grid)
-
-
-def predict_images(
-    segmenter: Segmenter,
-    cache: Cache,
-    indices: Sequence[int],
-    train: Train,
-    predict: Predict,
-    views: str,
-    compute: Compute,
-    device: torch.device,
-    on_logits: OnLogits | None = None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index, probs) for every index, as `predict_bands`, each image in one piece.
-
-    Yields:
-        probs: (K, H, W) float32 in [0, 1] at the original size.
-    """
-    parts: list[np.ndarray] = []
-    for band in predict_bands(
-        segmenter, cache, indices, train, predict, views, compute, device, on_logits
-    ):
-        parts.append(band.probs)
-        if band.is_last:
-            yield band.index, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-            parts = []
 
 
 def _size(cache: Cache, index: int) -> tuple[int, int]:

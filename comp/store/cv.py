@@ -1,4 +1,8 @@
-"""cv.json: what the folds of a run say together. Pooled scores come from counts, never from fold scores."""
+"""cv.json: what the folds of a run say together. Pooled scores come from counts, never from fold scores.
+
+With repeated folds an image is predicted, and scored, once a repeat, each time by a model that did not see
+it: pooled scores, thresholds and weights are over all of these; probabilities of repeats are never averaged.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 from comp.config import Competition
 from comp.files import write_json
 from comp.metrics.scores import find_metric, per_class, score_counts
+from comp.store.presence import Presence, presence_file, presence_scores, read_presence
 from comp.store.runs import Run, read_counts
 
 
@@ -29,12 +34,13 @@ def summarise(
     metric = find_metric(competition.metric_name)
     names = [metric.name, *(m for m in metrics if m != metric.name)]
     done = [run.folds[k] for k in folds if k in run.folds]
-    rows, all_counts = [], []
+    rows, all_counts, ids = [], [], []
     views = list(done[0]["views"]) if done else []
     for result in done:
         path = run.dir / f"fold{result['fold']}" / f"oof.{views[0]}.counts.csv"
-        _, counts = read_counts(path, competition.n_classes)
+        held, counts = read_counts(path, competition.n_classes)
         all_counts.append(counts)
+        ids += held
         rows.append(
             {
                 "fold": result["fold"],
@@ -64,6 +70,7 @@ def summarise(
         "config_hash": run.config_hash,
         "folds_hash": done[0]["folds_hash"] if done else None,
         "n_folds": len(folds),
+        "n_images": len(set(ids)),
         "folds": rows,
         "mean": finite(float(np.mean(scores))) if scores else None,
         "std": finite(float(np.std(scores, ddof=1))) if len(scores) > 1 else None,
@@ -81,6 +88,7 @@ def summarise(
         "views": views,
         "weights": done[0]["weights"] if done else None,
         "complete": len(done) == len(folds) and bool(folds),
+        **pooled_presence(run, competition, done, views),
         **(
             {}
             if run.pseudo is None
@@ -103,6 +111,29 @@ def pooled_views(
         ]
         scores[name] = finite(score_counts(competition.metric_name, np.concatenate(parts)))
     return scores
+
+
+def pooled_presence(
+    run: Run, competition: Competition, done: list[dict[str, Any]], views: list[str]
+) -> dict[str, Any]:
+    """How well an auxiliary classifier finds images with a class, out of fold; nothing where there is none."""
+    paths = [presence_file(run.dir / f"fold{r['fold']}", "oof", views[0]) for r in done]
+    if not paths or not all(path.name in r["files"] for path, r in zip(paths, done, strict=True)):
+        return {}
+    said = [read_presence(path, competition.n_classes) for path in paths]
+    present = []
+    for path, one in zip(paths, said, strict=True):
+        table = path.with_name(path.name.replace(".presence.", ".counts."))
+        ids, counts = read_counts(table, competition.n_classes)
+        number = {image_id: n for n, image_id in enumerate(ids)}
+        with_pixels = (counts[..., 0] + counts[..., 2]) > 0  # tp + fn: the truth has pixels
+        present.append(with_pixels[[number[image_id] for image_id in one.ids]])
+    whole = Presence(
+        sum((one.ids for one in said), ()),
+        np.concatenate([one.presence for one in said]),
+        np.concatenate([one.peak for one in said]),
+    )
+    return {"presence": presence_scores(whole, np.concatenate(present))}
 
 
 def finite(value: float | None) -> float | None:

@@ -19,7 +19,8 @@ from comp.store.runs import read_counts, read_run
 
 BAND_PIXELS = 1 << 24  # of one plane of one member; an image of fewer is blended in one piece
 N_JUDGED = 1000  # images that a submission's share of empty masks is compared with
-Share = dict[str, int]  # empty: masks without a pixel; of: masks
+# empty: masks without a pixel; of: masks; repeats: how often each image is among them, if more than once
+Share = dict[str, int]
 
 
 def predict_mask(recipe: Recipe, stacks: Sequence[tuple[int, Probs]], image_id: str) -> np.ndarray:
@@ -43,7 +44,7 @@ def predict_mask(recipe: Recipe, stacks: Sequence[tuple[int, Probs]], image_id: 
             mask = np.empty((*part.shape[:-2], height, width), part.dtype)
         mask[..., rows, :] = part
     assert mask is not None
-    return remove_small(mask, recipe.task, recipe.min_area_px)
+    return remove_small(mask, recipe.task, recipe.min_area_px, out=mask)
 
 
 def empty_shares(
@@ -51,7 +52,8 @@ def empty_shares(
 ) -> dict[str, Share | None]:
     """Count the empty masks of a submission, of the same blend out of fold, and of the truth there.
 
-    Out of fold at most `N_JUDGED` images are blended, spread evenly over the ids.
+    Out of fold at most `N_JUDGED` predictions are blended, spread evenly over the ids; with repeated folds
+    an image counts once a repeat, as everywhere.
 
     Args:
         asked: the classes that the submission holds.
@@ -74,21 +76,21 @@ def empty_shares(
             for fold in recipe.folds
         }
         first = recipe.members[0]
-        truth: dict[str, tuple[int, np.ndarray]] = {}
+        truth: dict[tuple[str, int], np.ndarray] = {}
         for fold in recipe.folds:
             path = workspace.fold(first.run, fold) / f"oof.{first.views}.counts.csv"
             ids, counts = read_counts(path, len(recipe.classes))
-            truth |= {i: (fold, c[:, 0] + c[:, 2] == 0) for i, c in zip(ids, counts, strict=True)}
+            truth |= {(i, fold): c[:, 0] + c[:, 2] == 0 for i, c in zip(ids, counts, strict=True)}
         step = max(1, -(-len(truth) // N_JUDGED))
         judged = sorted(truth)[::step]
-        empty = np.array(
-            [are_empty(predict_mask(recipe, stacks[truth[i][0]], i), recipe) for i in judged]
-        )
+        empty = np.array([are_empty(predict_mask(recipe, stacks[k], i), recipe) for i, k in judged])
     except (CompError, OSError, KeyError, ValueError):  # damaged; a submission needs none of them
         return shares
-    of = len(judged) * len(kept)
-    shares["oof"] = {"empty": int(empty[:, kept].sum()), "of": of}
-    shares["truth"] = {"empty": int(sum(truth[i][1][kept].sum() for i in judged)), "of": of}
+    n_ids = len({i for i, _ in judged})
+    said = {"of": len(judged) * len(kept)}
+    said |= {} if n_ids == len(judged) else {"repeats": -(-len(judged) // n_ids)}
+    shares["oof"] = {"empty": int(empty[:, kept].sum()), **said}
+    shares["truth"] = {"empty": int(sum(truth[key][kept].sum() for key in judged)), **said}
     return shares
 
 
@@ -102,10 +104,14 @@ def are_empty(mask: np.ndarray, recipe: Recipe) -> list[bool]:
 
 
 def differ(one: Share | None, other: Share | None) -> bool:
-    """True when two shares are more than 10 points and three standard errors apart."""
+    """True when two shares are more than 10 points and three standard errors apart.
+
+    Repeats of an image are no further images: the error is that of the images once.
+    """
     if one is None or other is None or not one["of"] or not other["of"]:
         return False
     both = (one["empty"] + other["empty"]) / (one["of"] + other["of"])
-    error = np.sqrt(both * (1 - both) * (1 / one["of"] + 1 / other["of"]))
+    apart = sum(share.get("repeats", 1) / share["of"] for share in (one, other))
+    error = np.sqrt(both * (1 - both) * apart)
     gap = abs(one["empty"] / one["of"] - other["empty"] / other["of"])
     return bool(gap > 0.1 and gap > 3 * error)

@@ -16,6 +16,7 @@ from comp.files import commit, commit_file, disk_error, temporary_or_disk_error
 
 STORE_DTYPES = {"uint8": (np.uint8, 255), "uint16": (np.uint16, 65535)}
 INDEX_COLUMNS = ("image_id", "K", "H", "W", "offset")
+LARGE_PIXELS = 1 << 26
 
 
 def quantise(probs: np.ndarray, store: str = "uint8") -> np.ndarray:
@@ -164,8 +165,14 @@ class Probs:
         return k, h, w
 
     def read(self, image_id: str) -> np.ndarray:
-        """One image's (K, H, W) integers, a read-only view."""
+        """One image's (K, H, W) integers, a read-only view.
+
+        A large image is a map of its own each time: what was touched of it goes when the array goes.
+        """
         k, h, w, offset = self._row(image_id)
+        if h * w > LARGE_PIXELS:
+            at = self.path.stat().st_size - self.flat.nbytes + offset * self.dtype.itemsize
+            return np.asarray(np.memmap(self.path, self.dtype, "r", at, (k, h, w)))
         return self.flat[offset : offset + k * h * w].reshape(k, h, w)
 
     def read_rows(self, image_id: str, start: int, stop: int) -> np.ndarray:

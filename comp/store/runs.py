@@ -19,6 +19,7 @@ from comp.store.probs import Probs, read_csv, write_csv
 
 RESULT = "result.json"
 PSEUDO = "pseudo"  # block of config.json of a run that was trained with pseudo-labels
+PRETRAINED = "pretrained"  # block of config.json of a run that began from a local file of weights
 COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
 SHARED = ("competition", "data")  # blocks of config.json that members of an ensemble agree on
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 
-from comp.data.samples.train import TrainLoader, derive, scale_image
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.sampling import derive
+from comp.data.samples.train import scale_image
 from comp.errors import CompError, some
+from comp.models.extras import add_extras
 from comp.models.losses import Target, make_target
 from comp.train.made import judge_ema
 from comp.train.memory import cut, is_out_of_memory, next_cut, with_room
@@ -28,6 +31,9 @@ def run_epoch(
     started = time.monotonic()
     lr = loop.optimizer.param_groups[-1]["lr"]
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": lr, **train_epoch(loop, loader, epoch)}
+    if loop.hardness is not None:
+        loop.hardness.end_epoch()
+        loop.tell(loader)
     row["images_per_second"] = round(row.pop("samples") / (time.monotonic() - started), 2)
     if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
         (scores, terms, total), loop.eyes = with_room(
@@ -65,6 +71,7 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
     for step, batch in enumerate(loader.epoch(epoch)):
         if step % train.accumulate == 0:
             window, before = [], dict(sums)  # all of a step is done again where memory runs out
+            marked = 0 if loop.hardness is None else loop.hardness.mark()
         window.append(batch)
         n_samples += len(batch["image"])
         of = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
@@ -74,6 +81,8 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
             n, least = min(len(b["image"]) for b in window), loop.segmenter.min_batch
             loop.parts = next_cut(loop.parts, n, train.accumulate, least, loop.say)
             todo, sums = window, dict(before)
+            if loop.hardness is not None:
+                loop.hardness.rewind(marked)
         if (step + 1) % train.accumulate == 0 or step + 1 == n_batches:
             update(loop, epoch + 1)
         # On a GPU the check waits for the device, so it is made now and then and at the end.
@@ -92,6 +101,7 @@ def learn(
         sums: loss and terms times number of samples.
     """
     eyes = loop.eyes
+    extra_weights = loop.segmenter.extra_weights
     try:
         for batch in batches:
             for part in cut(batch, loop.parts):
@@ -99,8 +109,11 @@ def learn(
                 images = scale_image(part["image"].to(eyes.device, non_blocking=True))
                 x = eyes.compute.to_layout(loop.segmenter.normalize(images))
                 with eyes.compute.autocast():
-                    logits = loop.segmenter(x)
-                total, terms = loop.loss(logits, target)
+                    outputs = loop.segmenter.outputs(x)
+                total, terms = loop.loss(outputs.logits, target)
+                total, terms = add_extras(total, terms, outputs, target, loop.loss, extra_weights)
+                if loop.hardness is not None:
+                    loop.hardness.note(part["number"], outputs.logits, target)
                 n = len(images)
                 for name, value in {"loss": total.detach(), **terms}.items():
                     sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
@@ -146,7 +159,9 @@ def check_finite(
     if not bool(torch.isfinite(total)):
         ids = ""
         if loop.eyes.device.type == "cpu":  # checked at every step: these images it was
-            ids = f" (images {some([loop.eyes.seen.ids[n] if n >= 0 else PSEUDO_LABELLED for n in numbers])})"
+            ids = some([loop.eyes.seen.ids[n] if n >= 0 else PSEUDO_LABELLED for n in numbers])
+            mixed = " and what was mixed into them" if loop.job.config.train.mix else ""
+            ids = f" (images {ids}{mixed})"
         raise CompError(
             f"the loss is {float(total)} by epoch {epoch + 1} step {step + 1}"
             f"{ids}: lower optim.lr, set train.clip_grad_norm, or use -o train.precision=fp32"

@@ -11,6 +11,7 @@ from comp.config import Competition, ModelConfig
 from comp.data.samples.pseudo import PseudoSource
 from comp.files import Workspace
 from comp.registry import use_code_of
+from comp.store.predicted import what_changed
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -23,6 +24,8 @@ class FoldJob:
         compute: the run's fixed way of computing, as `Compute.as_dict()`.
         config_hash: of all that the run is made of: config, compute, task, data, folds.
         test_hash: of the test image_ids.
+        test_content: of the test images' pixels (`Cache.content_hash`); None: there are none.
+        pretrained: file of pretrained weights -> its hash, as the run's identity says; None: there is none.
         folds_hash: the folds file that the plan was made with; another one is refused.
         pseudo: whose labels the test images are trained on with; None: without them.
     """
@@ -37,6 +40,8 @@ class FoldJob:
     folds_hash: str
     test_hash: str
     pseudo: PseudoSource | None = None
+    test_content: str | None = None
+    pretrained: dict[str, str] | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -50,6 +55,12 @@ class FoldJob:
     def label(self) -> str:
         """How logs name the job."""
         return f"{self.run}/fold{self.fold}"
+
+    def left_to_do(self, result: dict[str, Any] | None) -> str | None:
+        """Why the fold is not done, in words; None: `result` says it is, and is of these test images."""
+        if result is None:
+            return "it is not trained"
+        return what_changed(result, self.test_hash, self.test_content)
 
     def work(self, device: str, emit: Emit) -> dict[str, Any]:
         """Do the job in this process, on `device` (cpu or cuda:<n>), and return its result."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,21 +19,24 @@ from comp.data.cache.channel_stats import channel_stats
 from comp.data.cache.open import open_cache
 from comp.data.folds.table import HELD_OUT, FoldTable, read_folds
 from comp.data.samples.augment import build_augment
+from comp.data.samples.loader import TrainLoader, train_loader
 from comp.data.samples.pseudo_samples import pseudo_loader
-from comp.data.samples.train import TrainLoader, TrainSamples, train_loader, train_recipe
+from comp.data.samples.train import TrainSamples, train_recipe
 from comp.data.sources.records import Records, find_records
 from comp.errors import FoldsError
 from comp.models.build import n_parameters
 from comp.models.compute import Compute
 from comp.store import read_result
+from comp.train.averaging import Weights
 from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
 from comp.train.epoch import run_epoch
 from comp.train.job import Emit, FoldJob
-from comp.train.made import make_averaged
+from comp.train.made import Made, make_averaged
 from comp.train.outputs import predict_test_again, write_outputs
 from comp.train.state import Loop, copy_weights, make_loop, make_network
 from comp.train.validate import Eyes
 
+Note = Callable[[str], None]
 CHECKPOINT_SECONDS = 60.0  # a killed job loses at most about this much work and one epoch
 
 
@@ -46,59 +50,25 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         CompError: data, folds or run do not fit; the loss is not finite.
     """
     done = read_result(job.folder)
-    if done is not None and done["test_hash"] == job.test_hash:
+    left = job.left_to_do(done)
+    if done is not None and left is None:
         return done
-    compute = Compute(**job.compute)
-    if compute.threads:
-        torch.set_num_threads(compute.threads)
+
+    def note(text: str) -> None:
+        emit({"type": "note", "text": text})
+
     records, table = read_data(job)
     train_indices, val_indices = table.training(job.fold), table.validation(job.fold)
-    cache_dir, competition, config = job.workspace.cache, job.competition, job.config
-    recipe = train_recipe(config.train)
-    truth = open_cache(cache_dir, competition, records.train, Recipe())
-    seen = (
-        truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
-    )
-    eyes = Eyes(competition, config, seen, truth, compute, device)
+    eyes = open_eyes(job, records, device)
     if done is not None:
+        note(f"{left}: predicted with the weights that are there")
         emit({"type": "predict"})
-        return predict_test_again(
-            job,
-            eyes,
-            make_network(job, eyes, pretrained=False),
-            records,
-            done,
-            lambda text: emit({"type": "note", "text": text}),
-        )
+        network = make_network(job, eyes, pretrained=False)
+        return predict_test_again(job, eyes, network, records, done, note)
 
-    augment = build_augment(config.augment, soft=recipe.soft)
-    samples = TrainSamples(
-        seen,
-        train_indices,
-        config.train,
-        augment,
-        config.train.seed,
-        competition.task,
-        competition.n_classes,
-        competition.background,
-    )
-    loader = make_loader(job, samples, records, device, emit)
-    if samples.drawing is not None:
-        emit({"type": "note", "text": samples.drawing.describe()})
-    state = read_checkpoint(job.folder, lambda text: emit({"type": "note", "text": text}))
-    loop = make_loop(job, eyes, len(loader), pretrained=state is None)
-    loop.say = lambda text: emit({"type": "note", "text": text})
-    if config.model.normalize == "dataset":
-        stats = channel_stats(seen, train_indices)
-        loop.segmenter.set_pixel_stats(stats.mean, stats.std)
-    if state is not None:
-        loop.load(state)
-        emit(
-            {
-                "type": "note",
-                "text": f"resuming from epoch {len(loop.history)} of {config.train.epochs}",
-            }
-        )
+    samples = make_samples(job, eyes, train_indices, note)
+    loader = make_loader(job, samples, records, device, note)
+    loop = begin(job, eyes, samples, loader, note)
     try:
         train_epochs(loop, loader, val_indices, emit)
         began = time.monotonic()
@@ -107,22 +77,13 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     finally:
         loader.close()
     emit({"type": "predict"})
+    weights, epochs = kinds_of_weights(loop, averaged)
     result = write_outputs(
         job,
         loop.eyes,
         loop.segmenter,
-        {
-            "best_metric": loop.best_metric.weights,
-            "best_loss": loop.best_loss.weights,
-            "last": copy_weights(loop.segmenter),
-        }
-        | {kind: made.weights for kind, made in averaged.items()},
-        {
-            "best_metric": loop.best_metric.epoch,
-            "best_loss": loop.best_loss.epoch,
-            "last": len(loop.history),
-        }
-        | {kind: max(made.epochs, default=0) for kind, made in averaged.items()},
+        weights,
+        epochs,
         loop.history,
         val_indices,
         table.validation(HELD_OUT),
@@ -133,10 +94,77 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
             "averaged": averaged,
             "parts": loop.parts,
         },
-        loop.say,
+        note,
     )
     remove_checkpoints(job.folder)
     return result
+
+
+def open_eyes(job: FoldJob, records: Records, device: torch.device) -> Eyes:
+    """The training images as the model sees them and as they are scored; sets the number of threads too."""
+    compute = Compute(**job.compute)
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
+    cache_dir, competition, config = job.workspace.cache, job.competition, job.config
+    recipe = train_recipe(config.train)
+    truth = open_cache(cache_dir, competition, records.train, Recipe())
+    seen = (
+        truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
+    )
+    return Eyes(competition, config, seen, truth, compute, device)
+
+
+def make_samples(job: FoldJob, eyes: Eyes, train_indices: list[int], note: Note) -> TrainSamples:
+    """What the fold is trained on, as its sampler draws it and its augmentation changes it."""
+    config, competition = job.config, job.competition
+    samples = TrainSamples(
+        eyes.seen,
+        train_indices,
+        config.train,
+        build_augment(config.augment, soft=eyes.seen.recipe.soft),
+        config.train.seed,
+        competition.task,
+        competition.n_classes,
+        competition.background,
+    )
+    for said in (samples.drawing, samples.mixer):
+        if said is not None:
+            note(said.describe())
+    return samples
+
+
+def begin(job: FoldJob, eyes: Eyes, samples: TrainSamples, loader: TrainLoader, note: Note) -> Loop:
+    """What changes while the fold is trained: as it is before the first epoch, or at the last checkpoint."""
+    state = read_checkpoint(job.folder, note)
+    loop = make_loop(job, eyes, len(loader), pretrained=state is None)
+    loop.say = note
+    if job.config.model.normalize == "dataset":
+        stats = channel_stats(eyes.seen, samples.indices)
+        loop.segmenter.set_pixel_stats(stats.mean, stats.std)
+    if state is not None:
+        loop.load(state)
+        loop.tell(loader)
+        note(f"resuming from epoch {len(loop.history)} of {job.config.train.epochs}")
+    return loop
+
+
+def kinds_of_weights(
+    loop: Loop, averaged: dict[str, Made]
+) -> tuple[dict[str, Weights], dict[str, int]]:
+    """Every kind of weights that the fold leaves, and the epoch each is of, or the last that it is the mean of."""
+    weights = {
+        "best_metric": loop.best_metric.weights,
+        "best_loss": loop.best_loss.weights,
+        "last": copy_weights(loop.segmenter),
+    }
+    epochs = {
+        "best_metric": loop.best_metric.epoch,
+        "best_loss": loop.best_loss.epoch,
+        "last": len(loop.history),
+    }
+    weights |= {kind: made.weights for kind, made in averaged.items()}
+    epochs |= {kind: max(made.epochs, default=0) for kind, made in averaged.items()}
+    return weights, epochs
 
 
 def train_epochs(loop: Loop, loader: TrainLoader, val_indices: list[int], emit: Emit) -> None:
@@ -157,7 +185,7 @@ def train_epochs(loop: Loop, loader: TrainLoader, val_indices: list[int], emit: 
 
 
 def make_loader(
-    job: FoldJob, samples: TrainSamples, records: Records, device: torch.device, emit: Emit
+    job: FoldJob, samples: TrainSamples, records: Records, device: torch.device, note: Note
 ) -> TrainLoader:
     """The loader of the fold's training images, with pseudo-labelled test images where the job says so."""
     if job.pseudo is None:
@@ -173,7 +201,7 @@ def make_loader(
         job.folder,
         device,
     )
-    emit({"type": "note", "text": loader.text})
+    note(loader.text)
     return loader
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from comp.data.samples.train import TrainLoader, scale_image
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.train import scale_image
 from comp.train.averaging import (
     Weights,
     greedy_soup,

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from comp.data.samples.train import Sample, TrainLoader
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.train import Sample
 from comp.models.probe import synchronize
 from comp.models.segmenter import Segmenter
 from comp.train.state import Loop

@@ -16,11 +16,14 @@ import torch
 from comp.data.cache.cache import Cache
 from comp.data.cache.open import open_cache
 from comp.data.sources.records import Records
-from comp.files import commit
+from comp.files import commit, write_json
 from comp.models.segmenter import Segmenter
-from comp.predict import predict_bands
+from comp.predict import Place, predict_bands
+from comp.predict.images import OnPresence
 from comp.store import ProbsWriter, quantise, write_counts, write_csv, write_result
 from comp.store.cv import finite
+from comp.store.predicted import CONTENT
+from comp.store.presence import PresenceWriter, presence_file
 from comp.store.runs import RESULT
 from comp.train.job import FoldJob
 from comp.train.made import Made
@@ -98,6 +101,7 @@ def write_outputs(
         "heldout": heldout or None,
         "has_test": bool(records.test),
         "test_hash": job.test_hash,
+        CONTENT: job.test_content,
         "compute": job.compute,
         "precision": job.compute["precision"],
         "config_hash": job.config_hash,
@@ -122,18 +126,23 @@ def predict_test_again(
     result: dict[str, Any],
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Predict the test images, which changed since, with the weights of a fold that is done."""
+    """Predict the test images, which changed since, with the weights of a fold that is done.
+
+    Until that is done the fold says that it has no test probabilities: a crash costs nothing but them.
+    """
     from safetensors.torch import load
 
-    kept = [name for name in result["files"] if not name.startswith("test.")]
+    kept = {name: f for name, f in result["files"].items() if not name.startswith("test.")}
     name = f"weights.{job.config.predict.weights}.safetensors"
     segmenter.load_state_dict(load((job.folder / name).read_bytes()))
-    (job.folder / RESULT).unlink()  # not done until the new predictions are there
-    names = kept
+    without = {"has_test": False, "test_hash": "", CONTENT: None, "files": kept}
+    write_json(job.folder / RESULT, {**result, **without})
+    names = list(kept)
     if records.test:
         names += with_room(eyes, lambda e: write_test(job, e, segmenter, records), say)[0]
     said = {key: value for key, value in result.items() if key != "files"}
     said |= {"has_test": bool(records.test), "test_hash": job.test_hash}
+    said |= {CONTENT: job.test_content}
     return write_result(job.folder, said, names)
 
 
@@ -191,12 +200,20 @@ def write_oof(
     counts = {i: np.zeros((job.competition.n_classes, 4), np.int64) for i in val_indices}
     predict = eyes.config.predict
     looks = job.config.train, predict, views, eyes.compute, eyes.device
+    said, hear = listener(job)
     with ProbsWriter(job.folder / f"{kind}.{views}", predict.store) as writer:
-        for band in predict_bands(segmenter, eyes.seen, val_indices, *looks):
+        for band in predict_bands(segmenter, eyes.seen, val_indices, *looks, on_presence=hear):
             q = quantise(band.probs, predict.store)
             writer.append_rows(ids[band.index], band.row, q, band.size[0])
             counts[band.index] += count_band(band, eyes)
+            said.see(band.index, band.probs)
         files = writer.commit()
+    told = said.commit(
+        presence_file(job.folder, kind, views),
+        {i: ids[i] for i in val_indices},
+        job.competition.classes,
+    )
+    files += [told] if told is not None else []
     stacked = np.stack([counts[i] for i in val_indices])
     table = job.folder / f"{kind}.{views}.counts.csv"
     write_counts(table, [ids[i] for i in val_indices], stacked, job.competition.classes)
@@ -211,9 +228,26 @@ def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records)
     names: list[str] = []
     for views in config.predict.tta:
         looks = config.train, config.predict, views, eyes.compute, eyes.device
+        said, hear = listener(job)
+        every = range(len(cache.ids))
         with ProbsWriter(job.folder / f"test.{views}", config.predict.store) as writer:
-            for band in predict_bands(segmenter, cache, range(len(cache.ids)), *looks):
+            for band in predict_bands(segmenter, cache, every, *looks, on_presence=hear):
                 q = quantise(band.probs, config.predict.store)
                 writer.append_rows(cache.ids[band.index], band.row, q, band.size[0])
+                said.see(band.index, band.probs)
             names += [f.name for f in writer.commit()]
+        path = presence_file(job.folder, "test", views)
+        told = said.commit(path, dict(enumerate(cache.ids)), job.competition.classes)
+        names += [told.name] if told is not None else []
     return names
+
+
+def listener(job: FoldJob) -> tuple[PresenceWriter, OnPresence]:
+    """What gathers the answers of an auxiliary classifier, and what `predict_bands` tells them to."""
+    said = PresenceWriter(job.competition.n_classes)
+
+    def hear(told: np.ndarray, places: list[Place]) -> None:
+        for place, row in zip(places, told, strict=True):
+            said.say(place.index, row)
+
+    return said, hear

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from comp.data.samples.train import derive
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.sampling import derive
 from comp.errors import RunMismatchError
 from comp.metrics.scores import find_metric
 from comp.models.build import build_model
@@ -17,7 +18,9 @@ from comp.models.losses import WeightedLoss, build_loss
 from comp.models.optim import build_optimizer
 from comp.models.schedule import Schedule, build_schedule
 from comp.models.segmenter import Segmenter
+from comp.models.weights import hash_weights
 from comp.train.averaging import Averages, make_averages
+from comp.train.hardness import Hardness
 from comp.train.job import FoldJob
 from comp.train.validate import Eyes
 
@@ -72,6 +75,7 @@ class Loop:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0  # spent in earlier, interrupted attempts
     averages: Averages = field(default_factory=Averages)
+    hardness: Hardness | None = None  # of each image; None: nobody asks
     parts: int = 1  # that a batch is cut into, where memory ran out
     say: Callable[[str], None] = lambda text: None  # told what the log should say
 
@@ -89,7 +93,7 @@ class Loop:
             "seconds": self.seconds,
             "averages": self.averages.state(),
             "parts": self.parts,
-        }
+        } | ({} if self.hardness is None else {"hardness": self.hardness.state()})
 
     def load(self, state: dict[str, Any]) -> None:
         for key in ("config_hash", "folds_hash"):
@@ -107,6 +111,13 @@ class Loop:
         self.history, self.seconds = state["history"], state["seconds"]
         self.averages.load(state.get("averages", {}))
         self.parts = state.get("parts", 1)
+        if self.hardness is not None:
+            self.hardness.load(state["hardness"])
+
+    def tell(self, loader: TrainLoader) -> None:
+        """Tell the loader how hard each image is, where its sampler asks."""
+        if self.hardness is not None:
+            loader.heed(self.hardness.losses)
 
 
 def make_network(job: FoldJob, eyes: Eyes, pretrained: bool = True) -> Segmenter:
@@ -116,6 +127,8 @@ def make_network(job: FoldJob, eyes: Eyes, pretrained: bool = True) -> Segmenter
         pretrained: False where trained weights come next: pretrained ones are not asked for again.
     """
     config, competition = job.config, job.competition
+    if pretrained:
+        check_pretrained(job)
     torch.manual_seed(derive(config.train.seed, "init", job.fold))
     segmenter = build_model(
         config.model,
@@ -130,6 +143,18 @@ def make_network(job: FoldJob, eyes: Eyes, pretrained: bool = True) -> Segmenter
     return segmenter
 
 
+def check_pretrained(job: FoldJob) -> None:
+    """Refuse a file of pretrained weights that is not the one that the run was planned with."""
+    for name, planned in (job.pretrained or {}).items():
+        path = job.root / name
+        now = hash_weights(path) if path.is_file() else planned  # absent: said where it is read
+        if now != planned:
+            raise RunMismatchError(
+                f"{job.label}: {path} changed while the job waited (content {now}, planned {planned}): "
+                "put it back, or use --name for a new run"
+            )
+
+
 def make_loop(job: FoldJob, eyes: Eyes, batches: int, pretrained: bool = True) -> Loop:
     """Build the network and what trains it, seeded by (seed, fold); `pretrained` as `make_network` takes it."""
     config, competition, compute = job.config, job.competition, eyes.compute
@@ -137,10 +162,13 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int, pretrained: bool = True) -
     optimizer = build_optimizer(config.optim, segmenter, fused=compute.fused)
     steps = math.ceil(batches / config.train.accumulate)
     metric = find_metric(competition.metric_name)
+    loss = build_loss(config.loss, task=competition.task, head=segmenter.head)
+    sampler = config.train.sampler
+    by_loss = sampler is not None and sampler.by == "loss"
     return Loop(
         job,
         segmenter,
-        build_loss(config.loss, task=competition.task, head=segmenter.head),
+        loss,
         optimizer,
         build_schedule(
             config.schedule,
@@ -154,4 +182,5 @@ def make_loop(job: FoldJob, eyes: Eyes, batches: int, pretrained: bool = True) -
         Best(metric.greater_is_better),
         Best(greater_is_better=False),
         averages=make_averages(config.train, segmenter, metric.greater_is_better),
+        hardness=Hardness(len(eyes.seen), loss) if by_loss else None,
     )

@@ -21,7 +21,8 @@ from comp.data.cache.channel_stats import channel_stats
 from comp.data.cache.open import open_cache
 from comp.data.samples.alignment import check_alignment
 from comp.data.samples.augment import Augment, build_augment
-from comp.data.samples.train import TrainSamples, crops_of, train_loader, train_recipe
+from comp.data.samples.loader import train_loader
+from comp.data.samples.train import TrainSamples, crops_of, train_recipe
 from comp.data.samples.views import Views, check_views
 from comp.data.sources.records import Record
 from comp.errors import CompError, ConfigError
@@ -141,7 +142,14 @@ class Trial:
         repeated = [few[i % len(few)] for i in range(max(size, len(few)))]
         plain = train.model_copy(update={"sampler": None, "workers": 0})
         samples = TrainSamples(
-            seen, repeated, plain, augment, train.seed, competition.task, competition.n_classes
+            seen,
+            repeated,
+            plain,
+            augment,
+            train.seed,
+            competition.task,
+            competition.n_classes,
+            competition.background,
         )
         steps = self._steps(seen, few)
         eyes = Eyes(competition, config, seen, truth, compute, kind)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.blending.blend import blend_mask, common_full, single_counts, to_grid, weighted_sum
+from comp.blending import blend
+from comp.blending.blend import (
+    blend_counts,
+    blend_mask,
+    common_full,
+    single_counts,
+    to_grid,
+    weighted_sum,
+)
 from comp.masks.cleanup import remove_small
 from comp.metrics.counts import count_image
 
@@ -88,3 +96,18 @@ def test_single_counts(make_source):
     assert counts.shape == (3, 3, 2, 4)
     mask = (source.planes(1, 2) >= 128).astype(np.uint8)
     assert (counts[2, 1] == count_image(mask, source.labels(1), "multilabel", 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "n_classes"), [("binary", 1), ("multiclass", 3), ("multilabel", 2)]
+)
+@pytest.mark.parametrize("min_area_px", [0, 5])
+def test_bands_of_rows_count_the_same(make_source, monkeypatch, task, n_classes, min_area_px):
+    source = make_source(task=task, n_classes=n_classes)
+    thresholds = None if task == "multiclass" else (0.4,) * n_classes
+    asked = (source, range(source.n_images), [1, 2, 0], thresholds, min_area_px)
+    singles, blended = single_counts(source), blend_counts(*asked)
+    monkeypatch.setattr(blend, "BAND_PIXELS", 65)
+    assert len(blend.bands_of(source.labels(0).shape)) > 5
+    np.testing.assert_array_equal(single_counts(source), singles)
+    np.testing.assert_array_equal(blend_counts(*asked), blended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from comp.blending import pixels
 from comp.blending.pixels import HALF, LEVELS, disputed, joined
 
 
@@ -54,3 +55,18 @@ def test_sums_and_slopes(make_source):
 
 def test_levels_hold_one_half():
     assert LEVELS[HALF] == 0.5 and list(LEVELS) == sorted(LEVELS)
+
+
+def test_rows_stand_for_a_very_large_image(make_source, monkeypatch):
+    """Every fifth row of it is looked at, and nothing of smaller images is left out."""
+    source = make_source(n_images=1, size=200)
+    whole = disputed(source, 0)
+    monkeypatch.setattr(pixels, "WHOLE_PIXELS", 39_999)
+    monkeypatch.setattr(pixels, "SAMPLE_PIXELS", 8_000)
+    parts, decided, support = disputed(source, 0)
+    assert support.sum() == (source.labels(0)[::5] != 255).sum()
+    q, truth = parts[0]
+    assert decided.sum() + truth.size < support.sum()
+    assert q.shape[1] == truth.size == pytest.approx(whole[0][0][1].size / 5, rel=0.1)
+    monkeypatch.setattr(pixels, "WHOLE_PIXELS", 40_000)
+    np.testing.assert_array_equal(disputed(source, 0)[2], whole[2])

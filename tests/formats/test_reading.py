@@ -75,6 +75,21 @@ def test_classes_within_ids(tmp_path: Path) -> None:
         read_submission(table(tmp_path, text.replace("Sugar", "Suga")), layout, 2)
 
 
+def test_an_id_that_may_be_of_two_classes(tmp_path: Path) -> None:
+    layout = Submission(class_in_id=True, row="image_class", class_names=("wall", "brick_wall"))
+    text = "ImageId,EncodedPixels\na_brick_wall,1 1\nb_wall,\nb_brick_wall,\n"
+    with pytest.raises(
+        SubmissionError,
+        match=r"1 id can be taken apart in several ways: row 1, id 'a_brick_wall' may be image 'a' of"
+        r" class 'brick_wall', or image 'a_brick' of class 'wall'; give the classes a column",
+    ):
+        read_submission(table(tmp_path, text), layout, 2)
+    read = read_submission(
+        table(tmp_path, text + "a_wall,\n"), layout, 2
+    )  # a is there, a_brick not
+    assert read.ids == ("a", "b") and ("a", 1) in read.cells and not read.unsure
+
+
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     text = "ImageId,ClassId,Pixels,more\na,0,,\na,0,,\na,7,,\n,1,,\n"
     with pytest.raises(SubmissionError) as caught:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from comp.config import Rle, Submission
 from comp.errors import ConfigError, SubmissionError
 from comp.formats import FORMATS, class_names, layout_of
-from comp.formats.rle_table import check_layout, columns_of, join_id, read_cell, split_id
+from comp.formats.rle_table import check_layout, columns_of, join_id, read_cell, split_ids
+from comp.formats.table import parse_table
 
 
 @pytest.mark.parametrize(
@@ -51,22 +54,81 @@ def test_all_mistakes_of_a_layout_at_once() -> None:
 
 def test_names_columns_and_ids() -> None:
     plain = Submission()
-    assert class_names(plain, 3) == ("0", "1", "2")
+    assert class_names(plain, ["p", "q", "r"]) == ("0", "1", "2")
     assert columns_of(plain) == ("ImageId", "EncodedPixels")
     split = Submission(class_column="ClassId", row="image_class", class_names=("x", "y"))
-    assert class_names(split, 2) == ("x", "y")
+    assert class_names(split, ["p", "q"]) == ("x", "y")
     assert columns_of(split) == ("ImageId", "ClassId", "EncodedPixels")
     joined = Submission(class_in_id=True, row="image_class")
     assert join_id("a.jpg", "1", joined) == "a.jpg_1" and join_id("a", "1", split) == "a"
 
 
-def test_the_longest_class_name_that_fits_is_taken_off_an_id() -> None:
-    names = ("wall", "brick_wall", "1")
-    assert split_id("a_b_brick_wall", names) == ("a_b", "brick_wall")
-    assert split_id("a_wall", names) == ("a", "wall")
-    assert split_id("0002cc93b.jpg_1", names) == ("0002cc93b.jpg", "1")
-    assert split_id("a_2", names) is None
-    assert split_id("_1", names) is None and split_id("1", names) is None
+TEXT = """ImageId,ClassId,EncodedPixels
+a,{0},
+a,{1},
+b,{0},
+"""
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "expected"),
+    [
+        (("roof", "tree"), ("roof", "tree"), ("roof", "tree")),
+        (("0", "1"), ("roof", "tree"), ("0", "1")),
+        (("1", "2"), ("1", "2"), ("1", "2")),  # Severstal: its own names, which look like numbers
+        (("0", "1"), ("1", "2"), ("0", "1")),  # row by row the numbers say more
+        (("p", "q"), ("roof", "tree"), ("0", "1")),  # neither: the message will name the numbers
+    ],
+)
+def test_a_table_says_how_it_spells_classes(
+    cells: tuple[str, str], classes: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    column = Submission(class_column="ClassId", row="image_class")
+    frame = parse_table(TEXT.format(*cells).encode(), "t.csv")
+    assert class_names(column, classes, frame) == expected
+    joined = Submission(class_in_id=True, row="image_class")
+    lines = ["ImageId,EncodedPixels", f"a_1_{cells[0]},", f"a_1_{cells[1]},", f"b_{cells[0]},"]
+    frame = parse_table("\n".join(lines).encode(), "t.csv")
+    assert class_names(joined, classes, frame) == expected
+    said = joined.model_copy(update={"class_names": ("s", "t")})
+    assert class_names(said, classes, frame) == ("s", "t")
+
+
+NAMES = ("wall", "brick_wall", "1")
+
+
+def test_ids_are_taken_apart_by_known_classes_and_images() -> None:
+    assert split_ids(["a_wall", "0002cc93b.jpg_1", "a_2", "_1", "1", "", "a_"], NAMES) == [
+        (("a", "wall"),), (("0002cc93b.jpg", "1"),), (), (), (), (), (),
+    ]  # fmt: skip
+    both = (("a_b", "brick_wall"), ("a_b_brick", "wall"))
+    assert split_ids(["a_b_brick_wall"], NAMES) == [both]
+    assert split_ids(["a_b_brick_wall"], NAMES, ["a_b"]) == [both[:1]]
+    assert split_ids(["a_b_brick_wall"], NAMES, ["a_b_brick"]) == [both[1:]]
+    assert split_ids(["a_b_brick_wall"], NAMES, ["a_b", "a_b_brick"]) == [both]
+    assert split_ids(["a_b_brick_wall"], NAMES, ["zz"]) == [both[:1]]  # of no image: said elsewhere
+    # without images the table's other rows decide
+    assert split_ids(["a_b_brick_wall", "a_b_1"], NAMES)[0] == both[:1]
+    assert split_ids(["a_b_brick_wall", "a_b_brick_1"], NAMES)[0] == both[1:]
+    assert split_ids(["a_b_brick_wall", "a_b_brick_1"], NAMES, every=True)[0] == both
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("ab_", min_size=1, max_size=5), st.sampled_from(["b", "a_b", "_"])),
+        max_size=8,
+    )
+)
+def test_ids_come_back_with_the_images_known(pairs: list[tuple[str, str]]) -> None:
+    names = ("b", "a_b", "_")
+    cells = [f"{image_id}_{name}" for image_id, name in pairs]
+    found = split_ids(cells, names, {image_id for image_id, _ in pairs})
+    assert all(pair in several for pair, several in zip(pairs, found, strict=True))
+
+
+def test_endless_underscores_cost_little() -> None:
+    cell = "_" * 1_000_000
+    assert split_ids([cell, f"{cell}_wall"], NAMES) == [(), ((cell, "wall"),)]
 
 
 def test_a_training_table_has_the_same_layout() -> None:

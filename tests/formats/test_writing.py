@@ -70,6 +70,60 @@ def test_what_is_written_reads_back(tmp_path: Path, task: str, values: dict[str,
     assert b"\r" not in path.read_bytes()
 
 
+IN_ID = Submission(class_in_id=True, row="image_class")
+
+
+@pytest.mark.parametrize("names", [("x", "q_x"), ("0", "1")])
+def test_a_sample_says_how_classes_are_spelled(tmp_path: Path, names: tuple[str, str]) -> None:
+    sample = tmp_path / "sample.csv"
+    cells = [f"{image_id}_{name}" for image_id in ("a_q", "a") for name in names]
+    sample.write_text("\n".join(["ImageId,EncodedPixels", *(f"{cell}," for cell in cells)]) + "\n")
+    mask = np.array([[[1, 0]], [[0, 1]]], np.uint8)
+    write_submission(
+        tmp_path / "s.csv", IN_ID, "multilabel", ["x", "q_x"], ["a", "r"],
+        {"a": mask, "r": mask}.get, lambda _: (1, 2), None,
+    )  # fmt: skip
+    assert (tmp_path / "s.csv").read_text().splitlines()[1:] == [
+        "a_0,1 1",
+        "a_1,2 1",
+        "r_0,1 1",
+        "r_1,2 1",
+    ]
+    if names[0] == "x":  # "a_q_x" is two rows, of both images
+        with pytest.raises(SubmissionError, match=r"2 ids can be taken apart in several ways: row"):
+            write_submission(
+                tmp_path / "s.csv", IN_ID, "multilabel", ["x", "q_x"], ["a_q", "a"],
+                {"a": mask, "a_q": mask}.get, lambda _: (1, 2), sample,
+            )  # fmt: skip
+        sample.write_text("ImageId,EncodedPixels\nb_x,\nb_q_x,\na_q_x,\na_q_q_x,\n")
+        ids = ["b", "a_q"]
+    else:
+        ids = ["a_q", "a"]
+    write_submission(
+        tmp_path / "s.csv", IN_ID, "multilabel", ["x", "q_x"], ids,
+        dict.fromkeys(ids, mask).get, lambda _: (1, 2), sample,
+    )  # fmt: skip
+    lines = (tmp_path / "s.csv").read_text().splitlines()[1:]
+    assert [line.partition(",")[0] for line in lines] == [
+        line.partition(",")[0] for line in sample.read_text().splitlines()[1:]
+    ]
+    assert [line.partition(",")[2] for line in lines] == ["1 1", "2 1"] * 2
+
+
+def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:
+    mask = np.zeros((2, 1, 2), np.uint8)
+    layout = IN_ID.model_copy(update={"class_names": ("x", "q_x")})
+    with pytest.raises(
+        SubmissionError,
+        match=r"id 'a_q_x' would be image 'a' of class 'q_x', or image 'a_q' of class 'x'",
+    ):
+        write_submission(
+            tmp_path / "s.csv", layout, "multilabel", ["x", "q_x"], ["a", "a_q"],
+            {"a": mask, "a_q": mask}.get, lambda _: (1, 2),
+        )  # fmt: skip
+    assert not (tmp_path / "s.csv").exists()
+
+
 def test_the_bytes_of_a_small_file(tmp_path: Path) -> None:
     masks = {"a": np.array([[1, 0], [1, 1]], np.uint8), "b,c": np.zeros((2, 2), np.uint8)}
     write_submission(

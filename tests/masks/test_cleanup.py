@@ -37,6 +37,65 @@ def test_binary_and_multilabel_equal_the_oracle(mask: np.ndarray, area: int, tou
     np.testing.assert_array_equal(both[1], plain_remove(1 - mask, area, touch))
 
 
+def plain_refill(mask: np.ndarray, min_area_px: int, connectivity: int) -> np.ndarray:
+    """The rule as its sentence says it, part by part."""
+    structure = (
+        np.ones((3, 3), bool) if connectivity == 8 else ndimage.generate_binary_structure(2, 1)
+    )
+    parts = []
+    for value in np.unique(mask):
+        labels, n = ndimage.label(mask == value, structure)
+        parts += [labels == k for k in range(1, n + 1) if (labels == k).sum() < min_area_px]
+    small = np.any(parts, axis=0) if parts else np.zeros(mask.shape, bool)
+    out = mask.copy()
+    for part in parts:
+        ring = ndimage.binary_dilation(part, structure) & ~part & ~small
+        if ring.any():
+            out[part] = np.bincount(mask[ring]).argmax()
+    return out
+
+
+@given(
+    npst.arrays(np.uint8, SHAPES, elements=st.integers(0, 3)),
+    st.integers(2, 20),
+    st.sampled_from([4, 8]),
+)
+def test_multiclass_equals_the_oracle(mask: np.ndarray, area: int, touch: int) -> None:
+    expected = plain_refill(mask, area, touch)
+    np.testing.assert_array_equal(remove_small(mask, "multiclass", area, touch), expected)
+
+
+@pytest.mark.parametrize("touch", [4, 8])
+def test_larger_masks_equal_the_oracle(touch: int) -> None:
+    rng = np.random.default_rng(0)
+    smooth = [ndimage.gaussian_filter(rng.random((90, 130)), 3) for _ in range(4)]
+    mask = np.argmax(smooth, axis=0).astype(np.uint8)
+    mask[rng.random(mask.shape) < 0.02] = 255
+    expected = plain_refill(mask, 30, touch)
+    np.testing.assert_array_equal(remove_small(mask, "multiclass", 30, touch), expected)
+    binary = (mask > 1).astype(np.uint8)
+    expected = plain_remove(binary, 30, touch)
+    np.testing.assert_array_equal(remove_small(binary, "binary", 30, touch), expected)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_the_answer_goes_where_it_is_asked_to(task: str) -> None:
+    rng = np.random.default_rng(1)
+    mask = rng.integers(0, 2, (3, 20, 30) if task == "multilabel" else (20, 30)).astype(np.uint8)
+    before = mask.copy()
+    expected = remove_small(mask, task, 6)
+    np.testing.assert_array_equal(mask, before)
+    other = np.full_like(mask, 7)
+    assert remove_small(mask, task, 6, out=other) is other
+    np.testing.assert_array_equal(other, expected)
+    turned = np.asfortranarray(mask)
+    np.testing.assert_array_equal(remove_small(turned, task, 6), expected)
+    with pytest.raises(ValueError, match="an array in C order"):
+        remove_small(mask, task, 6, out=turned)
+    assert remove_small(mask, task, 6, out=mask) is mask
+    np.testing.assert_array_equal(mask, expected)
+
+
 def test_a_small_part_of_a_class_takes_the_class_around_it() -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[:, 5:] = 2

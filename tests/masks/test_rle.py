@@ -49,6 +49,46 @@ def test_encode_and_decode_equal_the_oracle(mask: np.ndarray, order: str, base: 
     np.testing.assert_array_equal(plain_decode(text, *mask.shape, order, base), mask)
 
 
+@given(
+    npst.arrays(
+        np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 1)
+    ),
+    ORDERS,
+    st.integers(1, 400),
+    st.data(),
+)
+def test_pieces_of_a_large_mask_change_nothing(
+    mask: np.ndarray, order: str, pixels: int, data: st.DataObject
+) -> None:
+    whole = rle.runs_of(mask, order)
+    flip = mask.copy()
+    flip[
+        data.draw(st.integers(0, mask.shape[0] - 1)), data.draw(st.integers(0, mask.shape[1] - 1))
+    ] ^= 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rle, "BAND_PIXELS", pixels)
+        np.testing.assert_array_equal(rle.runs_of(mask, order), whole)
+        assert rle.are_pixels_of(whole, mask, order)
+        assert not rle.are_pixels_of(whole, flip, order)
+        assert not rle.are_pixels_of(rle.runs_of(flip, order), mask, order)
+        beyond = np.concatenate([whole, [[mask.size, 1]]])
+        assert not rle.are_pixels_of(beyond, mask, order)
+
+
+def test_a_large_mask_is_never_turned_whole() -> None:
+    mask = np.zeros((6000, 6000), np.uint8)
+    mask[100:200] = 1
+    rle.runs_of(mask[:9], "column")  # numba compiles
+    tracemalloc.start()
+    try:
+        runs = rle.runs_of(mask, "column")
+        assert rle.are_pixels_of(runs, mask, "column")
+        assert tracemalloc.get_traced_memory()[1] < 2.6 * mask.size
+    finally:
+        tracemalloc.stop()
+    assert len(runs) == 6000
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (8, 8), (64, 96), (37, 101)])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 1.0])
 def test_larger_masks_equal_the_oracle(shape: tuple[int, int], share: float) -> None:
@@ -258,7 +298,3 @@ def test_kernels_equal_their_plain_twins_uncompiled() -> None:
     drawn = np.zeros(mask.size, np.uint8)
     kernels.fill_runs.py_func(runs, drawn)
     np.testing.assert_array_equal(drawn, flat)
-    labels = np.array([0, 2, 2, 1, 1, 0, 2], np.int32)
-    np.testing.assert_array_equal(
-        kernels.find_label_runs.py_func(labels), [[2, 1, 2], [1, 3, 2], [2, 6, 1]]
-    )

@@ -8,10 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from comp.masks.rle import encode, runs_of
-from comp.masks.stream import RunStream, encode_bands
+from comp.masks.rle import Order, encode, runs_of
+from comp.masks.stream import RunStream
 
 ORDERS = ["column", "row"]
+
+
+def encode_bands(
+    bands: list[np.ndarray],
+    height: int,
+    width: int,
+    order: Order = "column",
+    base: int = 1,
+    relative: bool = False,
+) -> str:
+    stream = RunStream(height, width, order)
+    for band in bands:
+        stream.add(band)
+    return stream.text(base, relative)
 
 
 def in_bands(mask: np.ndarray, cuts: list[int]) -> list[np.ndarray]:

@@ -196,7 +196,7 @@ REFUSED = [
     ({"pretrained_cfg_overlay": {}}, "model.pretrained_cfg_overlay: unknown argument of Unet"),
     ({"encoder_name": "tu-resnet10t", "decoder_chanels": [1]}, "did you mean 'decoder_channels'?"),
     ({"classes": 3}, "model.classes: not for a config"),
-    ({"aux_params": {}}, "model.aux_params: not for a config"),
+    ({"activation": "sigmoid"}, "model.activation: not for a config"),
     (
         {"arch": "PlainUnet"},
         "model.encoder_name: PlainUnet has no encoder; say encoder_name: null, got 'resnet18'",

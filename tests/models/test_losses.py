@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -104,9 +105,10 @@ def test_values_and_gradients_stay_finite(
         labels.flatten()[3] = 1
     target = make_target(labels, task, n_classes)
     options: list[dict[str, Any]] = [{}]
-    if name in ("dice", "jaccard", "tversky"):
-        options += [{"smooth": 0.0}, {"smooth": 0.0, "per_image": True, "empty": "skip"}]
-    if name == "tversky":
+    if name.startswith(("dice", "jaccard", "tversky")):
+        options += [{"smooth": 0.0}, {"smooth": 0.0, "empty": "skip"}]
+        options += [{"smooth": 0.0, "per_image": True}] if "_" not in name else []
+    if name.startswith("tversky"):
         options += [{"gamma": 0.5}]
     if name == "focal":
         options += [{"gamma": 0.5}, {"gamma": 0}]
@@ -305,6 +307,21 @@ def test_per_image_is_the_mean_of_images(name: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "lovasz"])
+@pytest.mark.parametrize(("unit", "per_image"), [("image", True), ("batch", False)])
+def test_the_name_may_say_what_the_mean_is_over(name: str, unit: str, per_image: bool) -> None:
+    labels = labels_of("multiclass", 4)
+    target = make_target(labels, "multiclass", 4)
+    logits = logits_like(target, "softmax")
+    named, terms = make(f"{name}_{unit}", "multiclass", "softmax", 4)(logits, target)
+    asked, _ = make(name, "multiclass", "softmax", 4, per_image=per_image)(logits, target)
+    assert torch.equal(named, asked) and list(terms) == [f"{name}_{unit}"]
+    wrong = check_loss(
+        {f"{name}_{unit}": LossTerm(per_image=per_image)}, task="binary", head="sigmoid"
+    )
+    assert "unknown argument 'per_image'" in wrong[0]
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky", "lovasz"])
 def test_what_is_predicted_in_an_empty_image_costs_unless_skipped(name: str) -> None:
     labels = torch.zeros(2, 8, 8, dtype=torch.uint8)
     labels[0, :4] = 1
@@ -440,6 +457,29 @@ REFUSED = [
     ),
     ("ce", {"class_weights": [1, -2]}, "binary", "softmax", "class_weights: expected numbers >= 0"),
     ("bce", {"label_smoothing": 1.5}, "binary", "sigmoid", "label_smoothing: expected a number in"),
+    (
+        "dice",
+        {"label_smoothing": -0.1},
+        "binary",
+        "sigmoid",
+        "label_smoothing: expected a number in",
+    ),
+    ("focal", {"label_smoothing": 2}, "binary", "softmax", "label_smoothing: expected a number in"),
+    ("lovasz", {"label_smoothing": 0.1}, "binary", "sigmoid", "unknown argument 'label_smoothing'"),
+    (
+        "bce",
+        {"top_share": 0},
+        "binary",
+        "sigmoid",
+        "top_share: expected a number above 0, at most 1",
+    ),
+    (
+        "ce",
+        {"top_share": 1.5},
+        "binary",
+        "softmax",
+        "top_share: expected a number above 0, at most 1",
+    ),
     ("tversky", {"gamma": 0}, "binary", "sigmoid", "gamma: expected > 0, got 0"),
     ("tversky", {"beta": -0.1}, "binary", "sigmoid", "beta: expected >= 0"),
     ("bce", {"weight": 0}, "binary", "sigmoid", "loss: every weight is 0"),
@@ -457,3 +497,103 @@ def test_what_is_refused_before_any_work(
 def test_all_mistakes_come_together() -> None:
     terms = {"dicee": LossTerm(), "ce": LossTerm(), "focal": LossTerm(gama=1)}
     assert len(check_loss(terms, task="binary", head="sigmoid")) == 3
+
+
+# label smoothing and hard pixels
+
+SMOOTHED = [case for case in NAMED if not case[0].startswith("lovasz")]
+
+
+@pytest.mark.parametrize(("name", "task", "head", "n_classes"), SMOOTHED)
+def test_smoothed_labels_are_soft_truth_where_it_counts(
+    name: str, task: str, head: str, n_classes: int
+) -> None:
+    target = make_target(labels_of(task, n_classes), task, n_classes)
+    logits = logits_like(target, head)
+    parts = 2 if task != "multiclass" else n_classes
+    soft = Target(target.planes * 0.8 + 0.2 / parts, target.valid)  # under ignored pixels too
+    wanted, _ = make(name, task, head, n_classes)(logits, soft)
+    total, _ = make(name, task, head, n_classes, label_smoothing=0.2)(logits, target)
+    assert number(total) == pytest.approx(number(wanted), rel=1e-5)
+    plain, _ = make(name, task, head, n_classes)(logits, target)
+    same, _ = make(name, task, head, n_classes, label_smoothing=0)(logits, target)
+    assert torch.equal(plain, same) and not torch.equal(plain, total)
+    ignored = (target.valid == 0).expand_as(logits)
+    other = torch.where(ignored, torch.inf, logits)
+    again, _ = make(name, task, head, n_classes, label_smoothing=0.2)(other, target)
+    assert torch.equal(again, total)
+    nothing = Target(target.planes, torch.zeros_like(target.valid))
+    empty, _ = make(name, task, head, n_classes, label_smoothing=0.2)(logits, nothing)
+    assert number(empty) == 0
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard", "tversky"])
+def test_what_is_empty_stays_so_when_labels_are_smoothed(name: str) -> None:
+    target = make_target(torch.zeros(2, 6, 6, dtype=torch.uint8), "binary", 1)
+    loss = make(name, "binary", "sigmoid", 1, empty="skip", label_smoothing=0.2)
+    assert number(loss(torch.randn(2, 1, 6, 6), target)[0]) == 0
+
+
+HARD = [("bce", "binary", "sigmoid", 1), ("bce", "multilabel", "sigmoid", 3)]
+HARD += [("ce", "binary", "softmax", 1), ("ce", "multiclass", "softmax", 4)]
+
+
+@pytest.mark.parametrize(("name", "task", "head", "n_classes"), HARD)
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.25, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_top_share_is_the_mean_of_the_hardest_valid_pixels(
+    name: str, task: str, head: str, n_classes: int, share: float, weighted: bool
+) -> None:
+    """The oracle: every pixel's loss alone, sorted."""
+    n_planes = 2 if task == "binary" and head == "softmax" else n_classes
+    weights = [0.5, 3.0, 1.0, 2.0][:n_planes]
+    kwargs: dict[str, Any] = {}
+    if weighted:
+        kwargs = {"class_weights" if name == "ce" else "pos_weight": weights}
+    target = make_target(labels_of(task, n_classes), task, n_classes)
+    logits = logits_like(target, head).requires_grad_()
+    total, _ = make(name, task, head, n_classes, top_share=share, **kwargs)(logits, target)
+    if name == "bce":
+        each = F.binary_cross_entropy_with_logits(
+            logits,
+            target.planes,
+            pos_weight=torch.tensor(weights).view(-1, 1, 1) if weighted else None,
+            reduction="none",
+        )[target.valid.expand_as(logits) > 0]
+        of = torch.ones_like(each)
+    else:
+        truth = flat(target) if task == "multiclass" else target.planes[:, 0].long()
+        truth = truth.masked_fill(target.valid[:, 0] == 0, 255)
+        given = torch.tensor(weights if weighted else [1.0] * n_planes)
+        every = F.cross_entropy(logits, truth, weight=given, ignore_index=255, reduction="none")
+        each, of = every[truth != 255], given[truth[truth != 255]]
+    n = math.ceil(share * len(each) - 1e-6)
+    order = each.argsort(descending=True)[:n]
+    assert number(total) == pytest.approx(number(each[order].sum() / of[order].sum()), rel=1e-5)
+    total.backward()
+    assert logits.grad is not None
+    touched = (logits.grad != 0).any(1, keepdim=True) if name == "ce" else logits.grad != 0
+    assert number(touched.sum()) == n
+    ignored = (target.valid == 0).expand_as(logits)
+    other = torch.where(ignored, torch.nan, logits.detach())
+    again, _ = make(name, task, head, n_classes, top_share=share, **kwargs)(other, target)
+    assert torch.equal(again, total)
+
+
+@pytest.mark.parametrize(("name", "task", "head", "n_classes"), HARD)
+@pytest.mark.parametrize("corner", ["all ignored", "one valid pixel", "ties"])
+def test_top_share_in_the_corners(
+    name: str, task: str, head: str, n_classes: int, corner: str
+) -> None:
+    labels = torch.full_like(labels_of(task, n_classes), 255 if corner != "ties" else 0)
+    if corner == "one valid pixel":
+        labels.flatten()[3] = 1
+    target = make_target(labels, task, n_classes)
+    logits = (logits_like(target, head) * (corner != "ties")).requires_grad_()
+    total, _ = make(name, task, head, n_classes, top_share=0.1)(logits, target)
+    plain, _ = make(name, task, head, n_classes)(logits, target)
+    assert number(total) == pytest.approx(number(plain), rel=1e-5)
+    total.backward()
+    assert logits.grad is not None and bool(torch.isfinite(logits.grad).all())
+    if corner == "all ignored":
+        assert number(total) == 0

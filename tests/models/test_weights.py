@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import subprocess
@@ -23,6 +24,8 @@ from comp.models.weights import (
     adapt_channels,
     check_weights,
     find_placed,
+    hash_weights,
+    local_file,
     read_state,
     timm_url,
 )
@@ -416,3 +419,21 @@ def test_check_weights() -> None:
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no file .*gone\.pth: put the weights there"):
         read_state(tmp_path / "gone.pth")
+
+
+def test_the_local_file_that_weights_are_read_from(tmp_path: Path) -> None:
+    def found(**model: Any) -> Path | None:
+        return local_file(Model(**{"encoder_name": "resnet18", **model}), tmp_path)
+
+    assert found() is None and found(encoder_weights="imagenet") is None
+    assert found(encoder_weights="mine.pth") is None  # absent: said where it is read
+    placed, named = tmp_path / "weights" / "resnet18.imagenet.pth", tmp_path / "mine.pth"
+    placed.parent.mkdir()
+    placed.write_bytes(b"one")
+    named.write_bytes(b"two")
+    assert (
+        found(encoder_weights="imagenet") == placed and found(encoder_weights="mine.pth") == named
+    )
+    assert found(encoder_weights=str(named)) == named
+    assert found(encoder_name="resnet18x", encoder_weights="imagenet") is None
+    assert hash_weights(named) == hashlib.sha256(b"two").hexdigest()[:16]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 
 from comp.plots.figure import commit_png, new_figure, plain
+from tests.processes import run_python
 
 
 def test_a_figure_has_the_size_asked_for(tmp_path: Path) -> None:
@@ -27,6 +26,4 @@ def test_drawing_needs_no_pyplot_and_importing_no_matplotlib() -> None:
         "from comp.plots.figure import new_figure; new_figure(10, 10)\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2]
-    )
+    run_python(code)

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comp.commands import cv, submit
+from comp.blending import blend
+from comp.commands import cv, ensemble, submit
 from comp.config import load_competition
 from comp.data.cache import bands as cache_bands
+from comp.data.cache import cache as cache_module
+from comp.data.cache import label_bands
 from comp.data.images import tif_rows
 from comp.files import Workspace, commit
 from comp.predict import windows
-from comp.store import Probs, empties, read_counts, read_run
+from comp.store import Probs, empties, probs, read_counts, read_run
 from tests.drawn import draw_scene, save
 
 COMPETITION = """
@@ -25,7 +28,7 @@ task: binary
 classes: [thing]
 data:
   root: data
-  train: [{images: "images/{id}.tif", masks: "masks/{id}.png"}]
+  train: [{images: "images/{id}.tif", masks: "masks/{id}.tif"}]
   test: test/{id}.tif
 folds: {scheme: kfold, n_splits: 2}
 """
@@ -44,7 +47,7 @@ def make_toy(root: Path) -> Workspace:
             save(root / "data" / "test" / "t.tif", image)
             continue
         save(root / "data" / "images" / f"p{i}.tif", image)
-        save(root / "data" / "masks" / f"p{i}.png", labels * 255)
+        save(root / "data" / "masks" / f"p{i}.tif", labels * 255)
     commit(root / "configs" / "competition.yaml", COMPETITION)
     commit(root / "configs" / "whole.yaml", MODEL)
     commit(root / "configs" / "windows.yaml", "extends: whole.yaml\npredict: {window: [48, 56]}\n")
@@ -61,6 +64,12 @@ def test_large_images_from_tif_to_submission(
     cv.run(workspace, competition, ["whole.yaml"], executor="serial", device="cpu")
     for module, name, value in (
         (cache_bands, "LARGE_PIXELS", 1000),
+        (cache_module, "LARGE_PIXELS", 1000),
+        (cache_module, "GLANCE", 30),
+        (label_bands, "LARGE_PIXELS", 1000),
+        (label_bands, "BAND_PIXELS", 1000),
+        (probs, "LARGE_PIXELS", 1000),
+        (blend, "BAND_PIXELS", 1000),
         (windows, "WHOLE_PIXELS", 64 * 64),
         (windows, "LARGE_WINDOW", (48, 56)),
         (empties, "BAND_PIXELS", 1000),
@@ -88,6 +97,12 @@ def test_large_images_from_tif_to_submission(
             for table in counts:  # every pixel counted once
                 assert set(table.sum(axis=(1, 2)).tolist()) <= set(sizes)
         assert runs["auto"].folds[fold]["views"] == runs["windows"].folds[fold]["views"]
+    kept = [
+        ensemble.run(workspace, competition, ["whole", "windows"], name=name)["scores"]
+        for name in ("bands", "whole")
+        if name == "bands" or monkeypatch.undo() is None
+    ]
+    assert kept[0] == kept[1]
     text = submit.run(workspace, competition, run_name="windows").read_text()
     assert text.startswith("ImageId,EncodedPixels\nt,")
 
@@ -107,3 +122,19 @@ def test_the_benchmark_runs(repository: Path, tmp_path: Path, more: list[str]) -
     assert done.returncode == 0, done.stderr
     assert "limit 2048 MiB: kept" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_training_runs(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/large.py", "--training", "--side", "1100"]
+    done = subprocess.run(
+        [*command, "--window", "512", "--folder", str(tmp_path)],
+        cwd=repository,
+        env=os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "400 of 400 hold foreground" in done.stdout
+    assert "limit 2048 MiB: kept" in done.stdout

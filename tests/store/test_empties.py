@@ -50,6 +50,12 @@ def test_far_apart(one: tuple[int, int], other: tuple[int, int], far: bool) -> N
     assert not differ(a, None) and not differ(None, b)
 
 
+def test_repeats_of_an_image_are_no_further_images() -> None:
+    a, b = {"empty": 1, "of": 10}, {"empty": 60, "of": 100}
+    assert differ(a, b)
+    assert not differ(a, {**b, "repeats": 50}) and not differ({**b, "repeats": 50}, a)
+
+
 @given(SHARES, SHARES)
 def test_far_apart_has_no_direction(a: dict[str, int], b: dict[str, int]) -> None:
     assert differ(a, b) == differ(b, a) and not differ(a, a)

@@ -1,13 +1,14 @@
 """A large image on its way into a cache, band by band: hashed, stretched, written, never whole in memory.
 
-Its source is a tif that is read lazily, or the native cache. What comes out is what a whole array gives.
+Its source is a file that is read lazily, or the native cache. What comes out is what a whole array gives.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +20,11 @@ from comp.config.competition import Data
 from comp.data.cache.cache import Cache
 from comp.data.cache.stats import BLANK
 from comp.data.images.bands import files_of
-from comp.data.images.read import to_image
+from comp.data.images.decode import Stored
+from comp.data.images.read import check_band, to_image
 from comp.data.images.resize import STRETCH_PERCENTILES, stretch_to
-from comp.data.images.tif_rows import BAND_BYTES, LARGE_PIXELS, large_tif
+from comp.data.images.rows import evenly, large_file
+from comp.data.images.tif_rows import BAND_BYTES, LARGE_PIXELS
 from comp.errors import DataError, DiskError
 
 FLOAT_LEVELS = 65535  # of the histogram of floats: exact where they were 16-bit numbers
@@ -47,26 +50,64 @@ class LargeImage:
 
 
 def large_image(path: Path, data: Data) -> LargeImage | None:
-    """The image of a large tif, by the rules of `read_image`; None where `read_image` should read it.
+    """The image of a large file, by the rules of `read_image`; None where `read_image` should read it.
+
+    Args:
+        path: a file; or a `BandPath`, whose files are read side by side.
 
     Raises:
-        DataError: what `large_tif` refuses; what is wrong further down is raised by `bands`.
+        DataError: what `large_file` refuses, or bands of other sizes; what is wrong further down is
+            raised by `bands`.
     """
-    if len(files_of(path)) > 1:
-        return None
-    with large_tif(path, data.max_pixels) as tif:
-        if tif is None:
-            return None
-        size = tif.size
+    paths = files_of(path)
+    sizes = []
+    for one in paths:
+        with large_file(one, data.max_pixels) as found:
+            if found is None:
+                return None
+            sizes.append(found.size)
+    for one, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
+            raise DataError(
+                f"{one}: {size[0]} x {size[1]}, but {paths[0]}, a band of the same image, is"
+                f" {sizes[0][0]} x {sizes[0][1]}"
+            )
 
     def bands() -> Iterator[np.ndarray]:
-        with large_tif(path, data.max_pixels) as tif:
-            if tif is None or tif.size != size:
-                raise DataError(f"{path}: changed while it was read; run again")
-            for stored in tif.bands():
-                yield to_image(path, stored, data)
+        for stored in stored_bands(paths, data.max_pixels, sizes[0]):
+            yield to_image(path, stored, data)
 
-    return LargeImage(size, data.channels, bands)
+    return LargeImage(sizes[0], data.channels, bands)
+
+
+def stored_bands(paths: Sequence[Path], max_pixels: int, size: tuple[int, int]) -> Iterator[Stored]:
+    """A large image's rows as stored, from the top; several files are the bands of one image.
+
+    Raises:
+        DataError: a part that cannot be decoded; or a file of several bands, or of another dtype, where
+            each should be one band.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(large_file(one, max_pixels)) for one in paths]
+        readers = [one for one in opened if one is not None and one.size == size]
+        if len(readers) < len(paths):
+            raise DataError(f"{paths[0]}: changed while it was read; run again")
+        if len(readers) == 1:
+            yield from readers[0].bands()
+            return
+        n_rows = max(1, BAND_BYTES // (8 * size[1] * len(readers)))
+        tops: list[int | None] = [None] * len(readers)
+
+        def pixels(number: int) -> Iterator[np.ndarray]:
+            for stored in readers[number].bands():
+                tops[number] = stored.top
+                yield stored.pixels
+
+        columns = [evenly(pixels(n), n_rows) for n in range(len(readers))]
+        for parts in zip(*columns, strict=True):
+            for one, part in zip(paths, parts, strict=True):
+                check_band(one, part, paths[0], parts[0])
+            yield Stored(np.concatenate(parts, axis=2), False, tops[0])
 
 
 def large_cached(cache: Cache, number: int) -> LargeImage | None:
@@ -99,20 +140,29 @@ class Survey:
 
 def survey(image: LargeImage) -> Survey:
     """Look at an image once."""
-    hasher = _Hasher(image)
+    hasher = ImageHasher(image)
     counts = np.zeros(0, np.int64)
     top = 255
     for band in image.bands():
         hasher.add(band)
         if band.dtype == np.uint8:
-            counts = _sum(counts, np.bincount(band.reshape(-1), minlength=256))
+            counts = _sum(counts, _histogram(band, 255))
         else:
             top = FLOAT_LEVELS
             levels = np.rint(band.reshape(-1) * np.float32(top)).astype(np.uint16)
-            counts = _sum(counts, np.bincount(levels, minlength=top + 1))
+            counts = _sum(counts, _histogram(levels, top))
     scale = 1 if top == 255 else top
     low, high = (_percentile(counts, p) / scale for p in STRETCH_PERCENTILES)
     return Survey(hasher.hexdigest(), low, high)
+
+
+def _histogram(numbers: np.ndarray, top: int) -> np.ndarray:
+    """How often each number 0..top occurs; in parts, as numpy makes 8 bytes of each of a part."""
+    flat, step = numbers.reshape(-1), 1 << 22
+    parts = [
+        np.bincount(flat[at : at + step], minlength=top + 1) for at in range(0, flat.size, step)
+    ]
+    return np.asarray(sum(parts))
 
 
 def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -147,7 +197,7 @@ def write_image(file: BinaryIO, image: LargeImage) -> tuple[str, str]:
     Raises:
         DiskError: the disk has less room than the image needs; said before anything is written.
     """
-    hasher = _Hasher(image)
+    hasher = ImageHasher(image)
     for band in image.bands():
         if not hasher.dtype:
             _check_room(Path(file.name), int(np.prod(image.shape)) * band.dtype.itemsize)
@@ -178,7 +228,7 @@ def on_disk(image: LargeImage, folder: Path) -> np.ndarray:
         made.unlink(missing_ok=True)  # POSIX keeps what is mapped
 
 
-class _Hasher:
+class ImageHasher:
     """`stats.hash_pixels`, band by band."""
 
     def __init__(self, image: LargeImage) -> None:
@@ -195,6 +245,12 @@ class _Hasher:
             self._first = band[0, 0].copy()
         self._seen.update(np.ascontiguousarray(band).data)
         self._blank = self._blank and bool((band == self._first).all())
+
+    def passing(self, bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same bands, seen on their way."""
+        for band in bands:
+            self.add(band)
+            yield band
 
     def hexdigest(self) -> str:
         return (BLANK if self._blank else "") + self._seen.hexdigest()[:32]

@@ -26,9 +26,16 @@ from comp.data.cache.bands import (
     write_image,
 )
 from comp.data.cache.cache import VERSION, Cache, Recipe
+from comp.data.cache.label_bands import (
+    cached_labels,
+    labels_to_come,
+    resized_labels,
+    write_labels,
+)
 from comp.data.cache.stats import count_labels, hash_pixels
 from comp.data.images.read import read_image
 from comp.data.images.resize import resize_image, resize_labels, soft_planes, stretch_image
+from comp.data.sources.label_rows import LargeLabels
 from comp.data.sources.labels import read_labels
 from comp.data.sources.records import Record
 from comp.errors import CompError, DataError
@@ -43,13 +50,14 @@ class Entry:
 
     Args:
         image: (h, w, C) uint8 or float32; or a large one that is yet to be read.
-        labels: (h, w) or planes-last (h, w, P) uint8; None without a mask.
+        labels: (h, w) or planes-last (h, w, P) uint8; None without a mask; or large ones, yet to be read.
         original: (H, W) of the file; counts, valid, hashes: of the files as decoded.
-        pixel_hash: None where it is found out as the image is written.
+        pixel_hash, counts, valid, labels_hash: None where they are found out as the image or the labels
+            are written.
     """
 
     image: np.ndarray | LargeImage
-    labels: np.ndarray | None
+    labels: np.ndarray | LargeLabels | None
     original: tuple[int, int]
     counts: list[int] | None
     valid: list[int] | None
@@ -97,7 +105,7 @@ def build_cache(
                 if isinstance(result, DataError):
                     row = result
                 elif not problems or isinstance(result.image, LargeImage):  # not yet read
-                    row = _append(records[number], result, image_file, label_file)
+                    row = _append(records[number], result, image_file, label_file, competition)
                 if isinstance(row, DataError):
                     problems.append(str(row))
                 elif row is not None:
@@ -131,31 +139,41 @@ def _say(problems: list[str], n_records: int) -> str:
 
 
 def _append(
-    record: Record, entry: Entry, image_file: BinaryIO, label_file: BinaryIO
+    record: Record,
+    entry: Entry,
+    image_file: BinaryIO,
+    label_file: BinaryIO,
+    competition: Competition,
 ) -> dict[str, object] | DataError:
     """Write one entry's bytes and return its row of the index, or what is wrong with a large image."""
     labels, image = entry.labels, entry.image
-    offset = _align(image_file)
-    if isinstance(image, LargeImage):
-        try:
+    offset, labels_offset = _align(image_file), None if labels is None else _align(label_file)
+    facts = entry.counts, entry.valid, entry.labels_hash
+    try:
+        if isinstance(image, LargeImage):
             dtype, pixel_hash = write_image(image_file, image)
-        except DataError as error:
-            return error
-    else:
-        image_file.write(np.ascontiguousarray(image).data)
-        dtype, pixel_hash = str(image.dtype), ""
+        else:
+            _write(image_file, image)
+            dtype, pixel_hash = str(image.dtype), ""
+        if isinstance(labels, LargeLabels):
+            seen = write_labels(label_file, labels, competition.task, competition.n_classes)
+            facts = seen.counts, seen.valid, seen.labels_hash
+        elif labels is not None:
+            _write(label_file, labels)
+    except DataError as error:
+        return error
     return {
         "id": record.image_id,
         "offset": offset,
         "shape": list(image.shape),
         "dtype": dtype,
-        "labels_offset": None if labels is None else _write(label_file, labels),
+        "labels_offset": labels_offset,
         "labels_shape": None if labels is None else list(labels.shape),
         "original": list(entry.original),
-        "counts": entry.counts,
-        "valid": entry.valid,
+        "counts": facts[0],
+        "valid": facts[1],
         "hash": entry.pixel_hash or pixel_hash,
-        "labels_hash": entry.labels_hash,
+        "labels_hash": facts[2],
     }
 
 
@@ -165,26 +183,25 @@ def _align(file: BinaryIO) -> int:
     return file.tell()
 
 
-def _write(file: BinaryIO, array: np.ndarray) -> int:
-    """Append an array's bytes (C order), aligned; return where they start."""
-    offset = _align(file)
+def _write(file: BinaryIO, array: np.ndarray) -> None:
+    """Append an array's bytes (C order)."""
     file.write(np.ascontiguousarray(array).data)
-    return offset
 
 
 def _decode(competition: Competition, record: Record, number: int) -> Entry:
-    """Read one record's files; a large tif is only opened."""
-    image: np.ndarray | LargeImage | None = large_image(record.image, competition.data)
-    if image is None:
-        image = read_image(record.image, competition.data)
+    """Read one record's files; a large image is only opened, and of its masks is seen what they hold."""
+    large = large_image(record.image, competition.data)
+    if large is not None:
+        to_come = labels_to_come(record, competition, large.size) if record.labelled else None
+        return Entry(large, to_come, large.size, None, None, None, None)
+    image = read_image(record.image, competition.data)
     size = (image.shape[0], image.shape[1])
     labels, counts, valid = None, None, None
-    if record.masks:
+    if record.labelled:
         labels = read_labels(record, competition, size)
         counts, valid = count_labels(labels, competition.task, competition.n_classes)
     labels_hash = None if labels is None else hash_pixels(labels)
-    pixel_hash = None if isinstance(image, LargeImage) else hash_pixels(image)
-    return Entry(image, labels, size, counts, valid, pixel_hash, labels_hash)
+    return Entry(image, labels, size, counts, valid, hash_pixels(image), labels_hash)
 
 
 def _from_native(competition: Competition, native: Cache, record: Record, number: int) -> Entry:
@@ -192,7 +209,7 @@ def _from_native(competition: Competition, native: Cache, record: Record, number
     stats = native.entry(number)
     return Entry(
         large_cached(native, number) or native.image(number),
-        native.labels(number),
+        cached_labels(native, number) or native.labels(number),
         native.original_size(number),
         stats["counts"],
         stats["valid"],
@@ -234,7 +251,18 @@ def _finish(
     except OSError as error:
         return DataError(f"{record.image_id}: {error}")
     labels = entry.labels
-    if labels is not None and recipe.soft and recipe.size is not None:
+    if isinstance(labels, LargeLabels):
+        if recipe.size is None:
+            return entry
+        rule = competition.task, competition.n_classes
+        try:
+            labels, facts = resized_labels(labels, recipe, path.parent, *rule)
+        except DataError as error:
+            return error
+        entry = replace(
+            entry, counts=facts.counts, valid=facts.valid, labels_hash=facts.labels_hash
+        )
+    elif labels is not None and recipe.soft and recipe.size is not None:
         labels = soft_planes(labels, competition.task, competition.n_classes, recipe.size)
     elif labels is not None and recipe.size is not None:
         labels = resize_labels(labels, recipe.size)

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from comp import files
+from comp.config import Train
 from comp.data.cache.stats import ImageStats
+from comp.data.images.tif_rows import LARGE_PIXELS
 from comp.errors import DataError
 
-VERSION = 2
+VERSION = 3
+GLANCE = 1024  # rows or columns of a large image that a small picture of it is made from, at least
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Recipe:
 
 
 NATIVE = Recipe()  # everything at its own size, as decoded
+
+
+def train_recipe(train: Train) -> Recipe:
+    """The cache that training in this way reads."""
+    if train.mode == "crop":
+        return Recipe(stretch=train.stretch)
+    return Recipe(train.size, train.soft_masks, train.stretch)
 
 
 class Cache:
@@ -85,8 +95,14 @@ class Cache:
         return self._number[image_id]
 
     def image(self, i: int) -> np.ndarray:
-        """(h, w, C) uint8, or float32 in [0, 1]; a read-only view, rows first, RGB order."""
+        """(h, w, C) uint8, or float32 in [0, 1]; a read-only view, rows first, RGB order.
+
+        A large image is a map of its own each time: what was touched of it goes when the array goes.
+        """
         entry = self._images[i]
+        if _is_large(entry["shape"]):
+            path = self.path.with_suffix(".images")
+            return _own_map(path, entry["offset"], entry["shape"], entry["dtype"])
         return _view(self._image_bytes, entry["offset"], entry["shape"], entry["dtype"])
 
     def rows(self, i: int, start: int, stop: int) -> np.ndarray:
@@ -111,10 +127,53 @@ class Cache:
         `resize.soft_planes` makes them. What has planes is stored planes-last: (K, h, w) is not contiguous.
         """
         entry = self._images[i]
-        if entry["labels_shape"] is None:
+        shape, offset = entry["labels_shape"], entry["labels_offset"]
+        if shape is None:
             return None
-        stored = _view(self._label_bytes, entry["labels_offset"], entry["labels_shape"], "uint8")
+        if _is_large(shape):
+            stored = _own_map(self.path.with_suffix(".labels"), offset, shape, "uint8")
+        else:
+            stored = _view(self._label_bytes, offset, shape, "uint8")
         return stored if stored.ndim == 2 else np.moveaxis(stored, -1, 0)
+
+    def label_rows(self, i: int, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of the labels of image `i`, as stored: (rows, w), or planes last (rows, w, P).
+
+        As `rows`, in memory of their own; the image must have labels.
+        """
+        entry = self._images[i]
+        shape = entry["labels_shape"]
+        row = int(np.prod(shape[1:]))
+        return np.fromfile(
+            self.path.with_suffix(".labels"),
+            np.uint8,
+            (stop - start) * row,
+            offset=entry["labels_offset"] + start * row,
+        ).reshape(stop - start, *shape[1:])
+
+    def glance(self, i: int) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Image and labels of `i`, as `image` and `labels` give them, to be looked at in small.
+
+        Returns:
+            image, labels, step: of a large image every step-th row and column, in memory of their own;
+            of others all of it, and 1.
+        """
+        height, width = self._images[i]["shape"][:2]
+        if not _is_large((height, width)):
+            return self.image(i), self.labels(i), 1
+        step = max(1, min(height, width) // GLANCE)
+        chunk = step * max(1, GLANCE // 16)
+        tops = range(0, height, chunk)
+        parts = [self.rows(i, t, min(height, t + chunk))[::step, ::step].copy() for t in tops]
+        if self._images[i]["labels_shape"] is None:
+            return np.concatenate(parts), None, step
+        drawn = [self.label_rows(i, t, min(height, t + chunk))[::step, ::step].copy() for t in tops]
+        labels = np.concatenate(drawn)
+        return (
+            np.concatenate(parts),
+            labels if labels.ndim == 2 else np.moveaxis(labels, -1, 0),
+            step,
+        )
 
     def original_size(self, i: int) -> tuple[int, int]:
         """(H, W) of the image's file."""
@@ -165,6 +224,14 @@ def _map(path: Path, n_bytes: int) -> np.ndarray:
 def _view(flat: np.ndarray, offset: int, shape: Sequence[int], dtype: str) -> np.ndarray:
     n_bytes = int(np.prod(shape)) * (4 if dtype == "float32" else 1)
     return flat[offset : offset + n_bytes].view(dtype).reshape(shape)
+
+
+def _is_large(shape: Sequence[int]) -> bool:
+    return shape[0] * shape[1] > LARGE_PIXELS
+
+
+def _own_map(path: Path, offset: int, shape: Sequence[int], dtype: str) -> np.ndarray:
+    return np.asarray(np.memmap(path, dtype, "r", offset, tuple(shape)))
 
 
 def existing(path: Path) -> Cache | None:

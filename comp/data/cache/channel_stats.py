@@ -6,19 +6,20 @@ the fold's weights, so prediction cannot use others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from comp.data.images.tif_rows import LARGE_PIXELS
 from comp.errors import DataError
 
 if TYPE_CHECKING:
     from comp.data.cache.cache import Cache
 
 _FLAT = 1e-6  # a band that varies less than this keeps its scale: dividing would only blow up noise
-_ROWS = 1 << 22  # float samples that are summed at once
+_ROWS = 1 << 22  # samples that are summed at once
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def channel_stats(cache: Cache, indices: Sequence[int]) -> ChannelStats:
         DataError: no images.
     """
     wanted = sorted({int(i) for i in indices})
-    return stats_of(cache.image(i) for i in wanted)
+    return _count(_cached_parts(cache, i) for i in wanted)
 
 
 def stats_of(images: Iterable[np.ndarray]) -> ChannelStats:
@@ -60,27 +61,47 @@ def stats_of(images: Iterable[np.ndarray]) -> ChannelStats:
     Raises:
         DataError: no images, another number of bands, or a mixture with a NaN.
     """
+    return _count(_parts(image.shape, image.__getitem__) for image in images)
+
+
+def _parts(shape: tuple[int, ...], rows: Callable[[slice], np.ndarray]) -> Iterator[np.ndarray]:
+    """An image in bands of rows."""
+    height, width, bands = shape
+    step = max(1, _ROWS // max(1, width * bands))
+    for start in range(0, height, step):
+        yield rows(slice(start, min(height, start + step)))
+
+
+def _cached_parts(cache: Cache, number: int) -> Iterator[np.ndarray]:
+    """An image of the cache in bands of rows; of a large one no more than a band is in memory."""
+    shape = cache.image(number).shape
+    if shape[0] * shape[1] <= LARGE_PIXELS:
+        return _parts(shape, cache.image(number).__getitem__)
+    return _parts(shape, lambda rows: cache.rows(number, rows.start, rows.stop))
+
+
+def _count(images: Iterable[Iterator[np.ndarray]]) -> ChannelStats:
+    """`stats_of` images that come in bands of rows."""
     n_images = n_pixels = 0
     mean = spread = np.zeros(0)
     levels: np.ndarray | None = None
     for image in images:
-        bands = image.shape[2]
-        if n_images == 0:
-            mean, spread = np.zeros(bands), np.zeros(bands)
-            levels = np.zeros((bands, 256), np.int64)
-        if bands != len(mean) or levels is None:
-            raise DataError(f"images of {len(mean)} and of {bands} bands; expected one number")
-        n_images += 1
-        if image.dtype == np.uint8:
-            for band in range(bands):
-                levels[band] += np.bincount(image[..., band].ravel(), minlength=256)
-            continue
-        step = max(1, _ROWS // max(1, image.shape[1] * bands))
-        for start in range(0, image.shape[0], step):
-            part = image[start : start + step].reshape(-1, bands).astype(np.float64)
+        for number, part in enumerate(image):
+            bands = part.shape[2]
+            if n_images == 0 and number == 0:
+                mean, spread = np.zeros(bands), np.zeros(bands)
+                levels = np.zeros((bands, 256), np.int64)
+            if bands != len(mean) or levels is None:
+                raise DataError(f"images of {len(mean)} and of {bands} bands; expected one number")
+            if part.dtype == np.uint8:
+                for band in range(bands):
+                    levels[band] += np.bincount(part[..., band].ravel(), minlength=256)
+                continue
+            flat = part.reshape(-1, bands).astype(np.float64)
             n_pixels = _merge(
-                mean, spread, n_pixels, part.mean(0), part.var(0) * len(part), len(part)
+                mean, spread, n_pixels, flat.mean(0), flat.var(0) * len(flat), len(flat)
             )
+        n_images += 1
     if levels is None:
         raise DataError("no images to take means of; run `comp folds`")
     n_bytes = int(levels[0].sum())

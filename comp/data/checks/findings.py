@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from comp.config import Competition
 from comp.data.checks.scan import Scan
 from comp.data.checks.shift import PLAIN, Shift, measure_shift
-from comp.data.folds.schemes import UNGROUPED
-from comp.data.folds.table import FoldTable
-from comp.data.leaks.radar import Leaks, look_for_leaks
+from comp.data.folds.crossing import crossing_groups
+from comp.data.folds.groups import groups_in_ids, number_units
+from comp.data.folds.heldout import read_heldout
+from comp.data.folds.listed import read_listed
+from comp.data.folds.meta import read_meta_column
+from comp.data.folds.schemes import OWN_COUNT
+from comp.data.folds.table import HELD_OUT, FoldTable
+from comp.data.leaks.guesses import AUTO, BY_FOLDERS, BY_NAMES
+from comp.data.leaks.radar import Leaks, look_for_leaks, many
 from comp.data.leaks.unions import sets_of
 from comp.data.sources.records import Record, Records
-from comp.errors import some
+from comp.errors import CompError, some
+
+CUTTING = (
+    "kfold",
+    "stratified",
+    "iterative",
+    "split",
+    "time",
+)  # schemes that know no groups unless told
+GIVEN = ("predefined", "heldout")  # schemes that divide as somebody else did
 
 
 @dataclass
@@ -92,17 +107,65 @@ def find_shift(leaks: Leaks, train: Scan, test: Scan) -> Shift | None:
 
 
 def find_cut_groups(leaks: Leaks, table: FoldTable) -> dict[str, list[str]]:
-    """Groups whose images lie in several folds of any repeat: name -> image ids."""
-    position = {image_id: i for i, image_id in enumerate(table.ids)}
-    members: dict[str, list[str]] = {}
+    """Groups of which a model learns from one image and is scored on another: name -> image ids.
+
+    Whatever the scheme: over all folds of all repeats, and over what is held out for the final score.
+    """
+    group_of = dict(zip(leaks.ids[: leaks.n_train], leaks.group, strict=True))
+    groups = [group_of.get(image_id, "") for image_id in table.ids]
+    parts = [(table.validation(f), table.training(f)) for f in range(table.n_folds)]
+    held_out = [i for i, f in enumerate(table.fold) if f == HELD_OUT]
+    parts.append((held_out, [i for i, f in enumerate(table.fold) if f != HELD_OUT]))
+    cut: set[str] = set()
+    for scored, learnt in parts:
+        cut |= {groups[i] for i in scored} & {groups[i] for i in learnt}
+    return _members(leaks, cut - {""})
+
+
+def find_split_groups(
+    leaks: Leaks, competition: Competition, records: Records, root: Path
+) -> dict[str, list[str]]:
+    """Groups that what is given cuts, before there is a folds file: a split, or other groups (`folds.group`).
+
+    Returns:
+        none where nothing is given, or it cannot be read: `comp folds` says so.
+    """
+    folds = competition.folds
+    try:
+        if folds.group is not None:
+            return _put_apart(leaks, competition, root)
+        if folds.scheme == "predefined" and folds.listed is not None:
+            fold = read_listed(root / folds.listed, records.train)
+        elif folds.scheme == "predefined":
+            fold = [int(record.split == "val") for record in records.train]
+        elif folds.scheme == "heldout" and folds.heldout is not None:
+            chosen = read_heldout(root / folds.heldout, records.train)
+            fold = [int(record.image_id in chosen) for record in records.train]
+        else:
+            return {}
+    except CompError:
+        return {}
+    return _members(leaks, crossing_groups(np.array(fold), leaks.group))
+
+
+def _put_apart(leaks: Leaks, competition: Competition, root: Path) -> dict[str, list[str]]:
+    """Groups of the radar whose images have different groups by `folds.group`, each image without one its own."""
+    group, ids = str(competition.folds.group), list(leaks.ids[: leaks.n_train])
+    if group == AUTO:
+        return {}
+    if group in (BY_NAMES, BY_FOLDERS):
+        values = groups_in_ids(group, ids)
+    else:
+        values = read_meta_column(competition, root, group, ids, "folds.group")
+    return _members(leaks, crossing_groups(number_units(values), leaks.group))
+
+
+def _members(leaks: Leaks, names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {name: [] for name in sorted(names)}
     for image_id, name in zip(leaks.ids[: leaks.n_train], leaks.group, strict=True):
-        if name and image_id in position:
-            members.setdefault(name, []).append(image_id)
-    return {
-        name: ids
-        for name, ids in members.items()
-        if any(len({folds[position[i]] for i in ids}) > 1 for folds in table.assignments)
-    }
+        if name in found:
+            found[name].append(image_id)
+    return found
 
 
 def warn(found: Findings, competition: Competition, table: FoldTable | None, path: str) -> None:
@@ -131,6 +194,13 @@ def warn(found: Findings, competition: Competition, table: FoldTable | None, pat
             f"{n} train images are near duplicates of {m} test images: {pairs}; the test score"
             " flatters: leave them out of training where it must tell of new pictures"
         )
+    laps = [(o.i, o.j) for o in found.leaks.overlaps.links]
+    if across := found.leaks.across(laps):
+        ids = found.leaks.ids
+        say(
+            f"{len({i for i, _ in across})} train images overlap test images, directly or by way of others:"
+            f" {some(f'{ids[i]} ~ {ids[j]}' for i, j in across)}; the test score flatters"
+        )
     for k, n in enumerate(found.train.n_with):
         if found.train.n_masks and not n:
             say(f"class {competition.classes[k]!r} is in no training image")
@@ -147,87 +217,38 @@ def _warn_folds(
     groups = {name for name in found.leaks.group if name}
     if not groups:
         return
-    auto = "`comp folds --groups auto` keeps such images together"
+    scheme = competition.folds.scheme if table is None else table.scheme
+    n = sum(len(ids) for ids in found.cut.values())
+    advice = "" if scheme in OWN_COUNT else found.leaks.advice
+    whole = advice or _keep_whole(scheme)
+    cut = f"{len(found.cut)} of {many(len(groups), 'group')}, {n} images"
     if table is not None and found.cut:
-        n = sum(len(ids) for ids in found.cut.values())
+        if not advice:
+            whole += " (--force replaces the file)"
         found.warnings.append(
-            f"{path} (scheme {table.scheme}) cuts through {len(found.cut)} of {len(groups)} groups,"
-            f" {n} images: scores of these folds may flatter; {auto} (--force replaces the file)"
+            f"{path} (scheme {scheme}) cuts through {cut}: scores of these folds may flatter; {whole}"
         )
-    elif table is None and competition.folds.scheme in UNGROUPED:
+    elif found.cut and competition.folds.group is not None:
+        first = some(next(iter(found.cut.values())), 3)
+        found.warnings.append(
+            f"folds.group {competition.folds.group!r} puts apart images that belong together in {cut}"
+            f" ({first}): they may come into two folds; {whole}"
+        )
+    elif found.cut:
+        found.warnings.append(
+            f"scheme {scheme} cuts through {cut}: they lie on both sides of the given split, and its score may"
+            f" flatter; {whole}"
+        )
+    elif table is None and competition.folds.group is None and scheme in CUTTING:
         n = sum(1 for name in found.leaks.group if name)
         found.warnings.append(
-            f"{n} images belong to {len(groups)} groups, and scheme {competition.folds.scheme} would"
-            f" cut through them: scores of such folds may flatter; {auto}"
+            f"{n} images belong to {many(len(groups), 'group')}, and scheme {scheme} would"
+            f" cut through them: scores of such folds may flatter; {whole}"
         )
 
 
-def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
-    """The findings as plain values, for `verify.json`."""
-    leaks, ids = found.leaks, found.leaks.ids
-    return {
-        "competition": competition.name,
-        "task": competition.task,
-        "problems": found.problems,
-        "warnings": found.warnings,
-        "train": _scan_json(found.train, competition),
-        "test": _scan_json(found.test, competition, masks=False),
-        "same_in_train_and_test": [[a.image_id, b.image_id] for a, b in found.same_in_test],
-        "near_duplicates_of_train_and_test": [
-            {"train": a, "test": b, "how": how} for a, b, how in found.near_in_test
-        ],
-        "near_duplicates": [
-            {"images": _named(leaks, (p.i, p.j)), "turn": p.turn, "correlation": round(p.alike, 4)}
-            for p in leaks.near
-        ],
-        "seams": {
-            "rule": vars(leaks.seams.rule),
-            "n_found": leaks.seams.n_found,
-            "n_null_reversed": leaks.seams.n_null,
-            "believed": leaks.seams.believed,
-            "n_train_linked": leaks.linked([(s.i, s.j) for s in leaks.seams.links])[0],
-            "n_train_linked_to_test": len({i for i, _ in leaks.across(leaks.links)}),
-            "links": [[*_named(leaks, (s.i, s.j)), s.side] for s in leaks.seams.links],
-        },
-        "guesses": [
-            {"witness": g.witness, "what": g.what, "n_groups": g.n_groups, "auc": g.auc, "used": g.used,
-             "why": g.why, "command": g.command} for g in leaks.guesses
-        ],
-        "groups": {i: g for i, g in zip(ids[: leaks.n_train], leaks.group, strict=True) if g},
-        "groups_cut_by_folds": found.cut,
-        "shift": None if found.shift is None else {
-            "auc": found.shift.auc,
-            "standard_error": found.shift.error,
-            "verdict": found.shift.verdict,
-            "traits": [
-                {"name": n, "auc": a, "median_train": x, "median_test": y}
-                for n, a, x, y in found.shift.differ
-            ],
-        },
-    }  # fmt: skip
-
-
-def _named(leaks: Leaks, positions: Sequence[int]) -> list[str]:
-    return [leaks.ids[i] if i < leaks.n_train else f"test: {leaks.ids[i]}" for i in positions]
-
-
-def _scan_json(scan: Scan, competition: Competition, masks: bool = True) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "n_images": len(scan.seen),
-        "sizes": [[h, w, n] for (h, w), n in scan.sizes.most_common()],
-        "stored": dict(scan.stored.most_common()),
-        "of_one_colour": [record.image_id for record in scan.constant()],
-        "exact_duplicates": [[r.image_id for r in group] for group in scan.duplicates()],
-    }
-    if masks:
-        said |= {
-            "n_masks": scan.n_masks,
-            "n_empty": scan.n_empty,
-            "pixels": scan.n_pixels,
-            "ignored_pixels": scan.n_ignored,
-            "classes": [
-                {"name": name, "pixels": scan.counts[k], "valid": scan.valid[k], "images": scan.n_with[k]}
-                for k, name in enumerate(competition.classes)
-            ],
-        }  # fmt: skip
-    return said
+def _keep_whole(scheme: str) -> str:
+    """The next step to folds that cut no group."""
+    if scheme in GIVEN:
+        return "`comp folds --groups auto` lists the images that cross, and a split that keeps them whole"
+    return "`comp folds --groups auto` keeps such images together"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from comp.config import Competition
-from comp.data.cache.bands import large_image, survey
+from comp.data.cache.bands import ImageHasher, large_image, stored_bands
+from comp.data.cache.label_bands import count_bands, labels_to_come
 from comp.data.cache.stats import BLANK, count_labels, hash_pixels
 from comp.data.checks.shift import measure_traits
 from comp.data.images.bands import files_of
-from comp.data.images.decode import decode, read_size
+from comp.data.images.decode import Stored, decode, read_size
 from comp.data.images.read import read_image, to_image
+from comp.data.images.rows import large_file
+from comp.data.images.tif_rows import LARGE_PIXELS
 from comp.data.leaks.prints import ImagePrint, make_print, print_bands
-from comp.data.sources.labels import read_labels, read_plane
-from comp.data.sources.records import Record
+from comp.data.sources.label_rows import check_mask
+from comp.data.sources.labels import read_labels
+from comp.data.sources.records import Record, Records
 from comp.errors import DataError
 
 LARGE = 16_000_000  # pixels; from here on images are opened one at a time, to bound the memory
@@ -175,9 +179,10 @@ def _look_at(record: Record, competition: Competition) -> Seen:
     size, stored, pixels_hash, counts, print_, traits = None, "", "", None, None, None
     try:
         if (large := large_image(record.image, competition.data)) is not None:
-            size, stored, pixels_hash = large.size, "large tif", survey(large).pixel_hash
-            print_, sample = print_bands(size, large.bands())
-            traits = measure_traits(sample, size)
+            size, stored = large.size, _stored_kind(record, competition, large.size)
+            hasher = ImageHasher(large)
+            print_, sample = print_bands(size, hasher.passing(large.bands()))
+            pixels_hash, traits = hasher.hexdigest(), measure_traits(sample, size)
         else:
             image, stored = _read(record, competition)
             size, pixels_hash = (image.shape[0], image.shape[1]), hash_pixels(image)
@@ -186,16 +191,15 @@ def _look_at(record: Record, competition: Competition) -> Seen:
     except DataError as error:
         problems.append(str(error))
         broken += problems[-1:] if _unreadable(files_of(record.image), competition) else []
-    if record.masks and size is not None:
+    if record.labelled and size is not None:
         try:
-            labels = read_labels(record, competition, size)
-            counts = count_labels(labels, competition.task, competition.n_classes)
+            counts = _counted(record, competition, size)
         except DataError as error:
             problems.append(str(error))
             broken += problems[-1:] if _unreadable(record.masks, competition) else []
     elif len(record.masks) == 1 and record.truth is None and competition.task != "multilabel":
         try:  # the mask's own faults are said although its image cannot be read
-            read_plane(record.masks[0], competition)
+            check_mask(record.masks[0], competition)
         except DataError as error:
             problems.append(str(error))
             broken += problems[-1:] if _unreadable(record.masks, competition) else []
@@ -204,14 +208,57 @@ def _look_at(record: Record, competition: Competition) -> Seen:
     )
 
 
+def broken_alone(records: Records, competition: Competition) -> list[str]:
+    """One line for each image without a mask, or mask without an image, that cannot be read."""
+    paths = [path for file in dict.fromkeys(records.alone) for path in files_of(file)]
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        return [told for told in pool.map(lambda path: _fault(path, competition), paths) if told]
+
+
+def _fault(path: Path, competition: Competition) -> str:
+    try:
+        if large_image(path, competition.data) is None:
+            decode(path, max_pixels=competition.data.max_pixels)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _counted(
+    record: Record, competition: Competition, size: tuple[int, int]
+) -> tuple[list[int], list[int]]:
+    """Pixels of each class and valid ones; of a large image by bands of rows."""
+    rule = competition.task, competition.n_classes
+    if size[0] * size[1] > LARGE_PIXELS:
+        return count_bands(labels_to_come(record, competition, size), *rule)
+    return count_labels(read_labels(record, competition, size), *rule)
+
+
 def _unreadable(paths: Sequence[Path], competition: Competition) -> bool:
     """Whether one of the files holds no pixels that can be read; asked only of files at fault."""
     try:
         for path in paths:
-            decode(path, max_pixels=competition.data.max_pixels)
+            with large_file(path, competition.data.max_pixels) as large:
+                if large is None:
+                    decode(path, max_pixels=competition.data.max_pixels)
+                else:
+                    deque(large.bands(), maxlen=0)
     except DataError:
         return True
     return False
+
+
+def _stored_kind(record: Record, competition: Competition, size: tuple[int, int]) -> str:
+    """Type and bands of a large image as in the file, from its first rows."""
+    paths = files_of(record.image)
+    if len(paths) > 1:
+        return f"{len(paths)} files of one band"
+    return _kind(next(stored_bands(paths, competition.data.max_pixels, size)))
+
+
+def _kind(stored: Stored) -> str:
+    kind = "1-bit" if stored.pixels.dtype == bool else str(stored.pixels.dtype)
+    return f"{kind} x {stored.pixels.shape[2]}"
 
 
 def _read(record: Record, competition: Competition) -> tuple[np.ndarray, str]:
@@ -221,5 +268,4 @@ def _read(record: Record, competition: Competition) -> tuple[np.ndarray, str]:
         image = read_image(record.image, competition.data)
         return image, f"{len(paths)} files of one band"
     raw = decode(paths[0], max_pixels=competition.data.max_pixels)
-    kind = "1-bit" if raw.pixels.dtype == bool else str(raw.pixels.dtype)
-    return to_image(paths[0], raw, competition.data), f"{kind} x {raw.pixels.shape[2]}"
+    return to_image(paths[0], raw, competition.data), _kind(raw)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from comp.config import Competition
 from comp.data.folds.heldout import read_heldout
+from comp.data.folds.listed import read_listed
 from comp.data.leaks.guesses import AUTO, BY_FOLDERS, BY_NAMES
+from comp.data.sources.codes import CodeRules, gather_codes
+from comp.data.sources.overlaps import overlaps_told
 from comp.data.sources.records import Records
 from comp.data.sources.rle_check import check_table, wrong_by_strings
 from comp.errors import CompError, some
-from comp.formats.reading import RleTable, gather
-from comp.formats.rle_table import class_names, layout_of
+from comp.formats.reading import gather
+from comp.formats.rle_table import class_names
 from comp.formats.table import read_table
 
 
@@ -42,6 +45,7 @@ def check_tables(
         told = _check_codes(competition, root, records, sizes)
         problems += told[0]
         warnings += told[1]
+        warnings += overlaps_told(records.train, competition, sizes)
     except CompError as error:
         problems.append(str(error))
     return problems, warnings
@@ -68,6 +72,8 @@ def _check_meta(competition: Competition, root: Path, records: Records) -> list[
 def _check_heldout(competition: Competition, root: Path, records: Records) -> list[str]:
     if competition.folds.heldout is not None:
         read_heldout(root / competition.folds.heldout, records.train)
+    if competition.folds.listed is not None:
+        read_listed(root / competition.folds.listed, records.train)
     return []
 
 
@@ -81,18 +87,19 @@ def _check_codes(
     rle = competition.data.train_rle
     if rle is None:
         return [], []
+    truth = any(pairs.rle for pairs in competition.data.train)
+    if truth and not records.train:
+        return [], []  # finding the records said why
     problems: list[str] = []
+    known = {record.image_id for record in records.train}
     frame = read_table(root / rle.file)
-    layout = layout_of(rle, competition.submission.class_names)
-    names = class_names(layout, competition.n_classes)
-    table: RleTable = gather(frame, rle.file, layout, names, problems, frame.columns)
+    table = gather_codes(frame, rle.file, CodeRules.of(competition), problems, known)
     if problems:
         return problems, []
-    if any(pairs.rle for pairs in competition.data.train):
+    if truth:
         told = wrong_by_strings(table, sizes)
         return [], [told] if told else []
     problems, notes = check_table(table, records.train, competition)
-    known = {record.image_id for record in records.train}
     problems += _compare(rle.file, table.ids, known, "train", absent=False)
     return problems, notes
 
@@ -103,8 +110,12 @@ def _check_sample(competition: Competition, root: Path, records: Records) -> lis
         return []
     problems: list[str] = []
     frame = read_table(root / submission.sample)
-    names = class_names(submission, competition.n_classes)
-    table = gather(frame, submission.sample, submission, names, problems, frame.columns)
+    names = class_names(submission, competition.classes, frame)
+    known = {record.image_id for record in records.test}
+    columns = frame.columns
+    table = gather(
+        frame, submission.sample, submission, names, problems, columns, known=known or None
+    )
     if problems or not records.test:
         return problems
     return _compare(submission.sample, table.ids, {r.image_id for r in records.test}, "test")

@@ -6,6 +6,7 @@ from comp.config import Competition, Folds
 from comp.data.folds.scheme_names import unknown_scheme
 from comp.data.folds.schemes import AT_RANDOM, FOLD_SCHEMES, GROUPED
 from comp.errors import ConfigError
+from comp.formats.maps import make_meaning
 from comp.formats.rle_table import check_layout
 from comp.metrics.scores import find_metric
 
@@ -20,7 +21,10 @@ def check_competition(competition: Competition) -> list[str]:
     problems += _check_folds(competition.folds)
     if competition.data.test is not None:
         try:
-            check_layout(competition.submission, competition.n_classes)
+            if competition.submission.format == "geotiff":
+                make_meaning(competition.submission, competition.task, competition.classes)
+            else:
+                check_layout(competition.submission, competition.n_classes)
         except ConfigError as error:
             problems += error.problems
     return [f"competition {competition.name}: {problem}" for problem in problems]

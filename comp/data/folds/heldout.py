@@ -34,11 +34,11 @@ def read_heldout(path: Path, records: Sequence[Record]) -> set[str]:
         raise FoldsError(f"{path}: folds.heldout names no file") from error
     except (OSError, ValueError, csv.Error) as error:
         raise FoldsError(f"{path}: cannot be read: {error}") from error
-    table = _spellings(records)
+    table = spellings(records)
     header = None
     if path.suffix.lower() != ".json" and named and _is_header(named[0], table):
         header, named = named[0], named[1:]
-    found = [_find(name, table) for name in named]
+    found = [find_name(name, table) for name in named]
     if unknown := [name for name, ids in zip(named, found, strict=True) if not ids]:
         raise FoldsError(
             f"{path}: {len(unknown)} of {len(named)} names are no training image: {some(unknown)}; "
@@ -103,10 +103,12 @@ def _from_csv(text: str, path: Path) -> list[str]:
 
 def _is_header(cell: str, table: dict[str, set[str]]) -> bool:
     """True for a column's name. A misspelled id must not pass for one: ids have digits, names have not."""
-    return cell.lower() in ID_COLUMNS or not (_find(cell, table) or any(c.isdigit() for c in cell))
+    return cell.lower() in ID_COLUMNS or not (
+        find_name(cell, table) or any(c.isdigit() for c in cell)
+    )
 
 
-def _spellings(records: Iterable[Record]) -> dict[str, set[str]]:
+def spellings(records: Iterable[Record]) -> dict[str, set[str]]:
     """Everything that an image may be called -> the ids it may mean; an exact id means that image only."""
     table: dict[str, set[str]] = {}
     ids = {record.image_id for record in records}
@@ -121,7 +123,8 @@ def _spellings(records: Iterable[Record]) -> dict[str, set[str]]:
     return table | {image_id: {image_id} for image_id in ids}
 
 
-def _find(name: str, table: dict[str, set[str]]) -> set[str]:
+def find_name(name: str, table: dict[str, set[str]]) -> set[str]:
+    """The ids that a name may mean; none where it names no image."""
     name = name.replace("\\", "/").removeprefix("./")
     spellings = (name, name.rpartition("/")[2], str(int(name)) if name.isdecimal() else name)
     return next((table[spelled] for spelled in spellings if spelled in table), set())

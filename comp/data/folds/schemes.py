@@ -16,6 +16,7 @@ from comp.config import Competition, Folds
 from comp.data.cache.stats import ImageStats
 from comp.data.folds.heldout import read_heldout
 from comp.data.folds.iterative import deal, even_out, make_labels
+from comp.data.folds.listed import read_listed
 from comp.data.folds.meta import read_meta_column
 from comp.data.folds.strata import make_strata, merge_rare, strata_of_column
 from comp.data.folds.table import ALWAYS_TRAIN, HELD_OUT
@@ -214,7 +215,13 @@ def time(problem: Problem) -> Division:
 
 
 def predefined(problem: Problem) -> Division:
-    """Fold 0 is what `data.train` marks ``split: val``; the rest is always trained on."""
+    """Fold 0 is what `data.train` marks ``split: val``; the rest is always trained on.
+
+    Or the folds are those that the CSV of `folds.listed` numbers.
+    """
+    if problem.folds.listed is not None:
+        path = problem.data_root / problem.folds.listed
+        return Division(np.array(read_listed(path, problem.records)))
     fold = np.array([0 if r.split == "val" else ALWAYS_TRAIN for r in problem.records])
     if not (fold == 0).any():
         raise FoldsError("scheme predefined: no entry of data.train has split: val")

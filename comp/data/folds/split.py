@@ -11,6 +11,7 @@ import numpy as np
 from comp.config import Competition, Folds, data_root
 from comp.data.cache.cache import Cache
 from comp.data.cache.stats import ImageStats
+from comp.data.folds.crossing import CrossingError
 from comp.data.folds.evenness import few_notes, uneven_notes
 from comp.data.folds.groups import TWINS, find_groups, number_units
 from comp.data.folds.scheme_names import unknown_scheme
@@ -23,7 +24,7 @@ from comp.data.folds.table import (
     read_folds,
     write_folds,
 )
-from comp.data.leaks.guesses import AUTO
+from comp.data.leaks.guesses import AUTO, few_groups
 from comp.data.sources.records import Record, Records
 from comp.errors import ConfigError, FoldsError, UnknownNameError, some
 from comp.files import Workspace
@@ -73,8 +74,11 @@ def make_folds(
     named, notes = find_groups(competition, records, stats, root, groups)
     units = number_units(named)
     problem = Problem(competition, records, stats, units, root, named)
+    if folds.group == AUTO and folds.scheme not in OWN_COUNT and problem.n_units < folds.n_splits:
+        largest = int(np.bincount(units).max())
+        raise FoldsError(few_groups(problem.n_units, largest, len(ids), folds.n_splits))
     made = scheme(problem)
-    fold, moved = _keep_together(made.fold, units, ids, named)
+    fold, moved = _keep_together(made.fold, units, ids, named, folds.scheme)
     n_splits = int(fold.max()) + 1 if folds.scheme in OWN_COUNT else folds.n_splits
     repeats = _repeats(problem, fold)
     table = FoldTable(
@@ -135,22 +139,21 @@ def _absent(table: FoldTable, competition: Competition, stats: ImageStats) -> li
 
 
 def _keep_together(
-    fold: np.ndarray, units: np.ndarray, ids: Sequence[str], groups: Sequence[str]
+    fold: np.ndarray, units: np.ndarray, ids: Sequence[str], groups: Sequence[str], scheme: str
 ) -> tuple[np.ndarray, list[str]]:
     """Move duplicates of a validation image into its fold, where a given list had put them apart.
 
     Raises:
-        FoldsError: a group of the meta table crosses the list.
+        CrossingError: groups cross the list.
     """
+    given = fold
     fold = fold.copy()
     moved: list[str] = []
     for unit in np.unique(units):
         members = np.flatnonzero(units == unit).tolist()
         if len(set(fold[members])) > 1:
-            name = groups[members[0]]
-            if not name.startswith(TWINS):
-                both = some(ids[i] for i in members)
-                raise FoldsError(f"group {name!r} lies on both sides of the given split: {both}")
+            if not groups[members[0]].startswith(TWINS):
+                raise CrossingError(scheme, ids, given, groups)
             moved += [ids[i] for i in members if fold[i] != fold[members].max()]
             fold[members] = fold[members].max()
     if not moved:

@@ -49,17 +49,21 @@ def _stacked(paths: Sequence[Path], max_pixels: int) -> Stored:
         DataError: naming the file with another size, another dtype or several bands.
     """
     parts = [decode(path, max_pixels=max_pixels) for path in paths]
-    first = parts[0].pixels
     for path, part in zip(paths, parts, strict=True):
-        height, width, bands = part.pixels.shape
-        if bands != 1:
-            raise DataError(f"{path}: {bands} bands; expected one, as it is one band of an image")
-        if (height, width) != first.shape[:2] or part.pixels.dtype != first.dtype:
-            raise DataError(
-                f"{path}: {height} x {width} {part.pixels.dtype}, but {paths[0]}, a band of the same"
-                f" image, is {first.shape[0]} x {first.shape[1]} {first.dtype}"
-            )
+        check_band(path, part.pixels, paths[0], parts[0].pixels)
     return Stored(np.concatenate([p.pixels for p in parts], axis=2), False, parts[0].top)
+
+
+def check_band(path: Path, pixels: np.ndarray, first_path: Path, first: np.ndarray) -> None:
+    """Refuse the file of a band, or some of its rows, that does not fit the first band's."""
+    height, width, bands = pixels.shape
+    if bands != 1:
+        raise DataError(f"{path}: {bands} bands; expected one, as it is one band of an image")
+    if (height, width) != first.shape[:2] or pixels.dtype != first.dtype:
+        raise DataError(
+            f"{path}: {height} x {width} {pixels.dtype}, but {first_path}, a band of the same"
+            f" image, is {first.shape[0]} x {first.shape[1]} {first.dtype}"
+        )
 
 
 def to_image(path: Path, stored: Stored, data: Data | int) -> np.ndarray:
@@ -101,11 +105,16 @@ def _unit(path: Path, pixels: np.ndarray, top: int | None) -> np.ndarray:
         return (pixels / np.float64(top or np.iinfo(pixels.dtype).max)).astype(np.float32)
     if pixels.dtype.kind != "f":
         raise DataError(f"{path}: {pixels.dtype} pixels; expected integers or floats")
-    low, high = float(pixels.min()), float(pixels.max())
+    low, high = float(pixels.min(initial=0)), float(pixels.max(initial=0))
     if not (low >= 0.0 and high <= 1.0):  # also NaN
+        there = pixels[np.isfinite(pixels)]
+        lost = pixels.size - there.size
+        low, high = (float(there.min()), float(there.max())) if there.size else (low, high)
         raise DataError(
-            f"{path}: float pixels from {low:g} to {high:g}; expected [0, 1]:"
-            " set data.scale to [low, high], what becomes 0 and 1"
+            f"{path}: float pixels from {low:g} to {high:g}"
+            + (f", and {lost} of {pixels.size} NaN or infinite" if lost else "")
+            + "; expected [0, 1]: set data.scale to [low, high], what becomes 0 and 1"
+            + (" (NaN becomes 0)" if lost else "")
         )
     return pixels.astype(np.float32)
 

@@ -7,6 +7,7 @@ checked against what it holds, and against the limit, before anything is decoded
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from comp.errors import DataError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BYTES_A_PIXEL = 8  # the limit of pixels, times this, is the limit of decoded bytes
+# what tifffile says of broken files goes unnamed to the terminal; here they are errors, with their name
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _DEFLATE = (8, 32946, 50013)
 _LZMA = 34925
 _JPEG = (6, 7)
@@ -40,6 +43,7 @@ class TifPixels:
         top: the largest number that a sample of integers can hold (4095 for 12 bits), else None.
         colors: (N, 3) uint8, the palette, where `pixels` are its indices.
         lossy: compressed as JPEG.
+        white: the file's 0 is white (MINISWHITE): `pixels` are the stored numbers turned over.
     """
 
     pixels: np.ndarray
@@ -47,6 +51,7 @@ class TifPixels:
     top: int | None
     colors: np.ndarray | None
     lossy: bool
+    white: bool = False
 
 
 def tif_size(path: Path) -> tuple[int, int]:
@@ -66,8 +71,8 @@ def read_tif(path: Path, data: bytes, indices: bool, max_pixels: int) -> TifPixe
     """Decode the one picture of a tif; smaller copies of it (overviews) are passed over.
 
     Args:
-        indices: keep the indices of a palette, otherwise it becomes RGB; and the stored numbers of
-            a grey where 0 is white, otherwise they are turned. 1-bit files are turned always.
+        indices: keep the indices of a palette, otherwise it becomes RGB. A grey whose 0 is white
+            is turned over either way, so that its largest number is white, as it is shown.
 
     Raises:
         DataError: naming the file: several pages, too large, or colours that are no plain bands.
@@ -84,7 +89,9 @@ def read_tif(path: Path, data: bytes, indices: bool, max_pixels: int) -> TifPixe
         if page.axes == "SYX":
             pixels = np.moveaxis(pixels, 0, -1)
         elif page.axes not in ("YX", "YXS"):
-            raise DataError(f"{path}: axes {page.axes}; expected one plane of pixels")
+            raise DataError(
+                f"{path}: axes {page.axes}; expected one plane of pixels: save its slices as files"
+            )
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         return show_pixels(page, pixels, indices)
@@ -95,7 +102,8 @@ def check_colours(path: Path, page: Any) -> None:
     kind = page.photometric.name if page.photometric is not None else "MINISBLACK"
     if kind not in _PLAIN or (kind == "YCBCR" and int(page.compression) not in _JPEG):
         raise DataError(
-            f"{path}: a tif in {kind} colours; expected grey, RGB, palette or plain bands"
+            f"{path}: a tif in {kind} colours; expected grey, RGB, palette or plain bands:"
+            " convert it to RGB"
         )
 
 
@@ -109,11 +117,14 @@ def show_pixels(page: Any, pixels: np.ndarray, indices: bool) -> TifPixels:
         colors = (page.colormap.T >> 8).astype(np.uint8)
         if not indices:
             pixels, colors, top = colors[pixels[..., 0]], None, 255
-    elif kind == "MINISWHITE" and (bits == 1 or (pixels.dtype.kind == "u" and not indices)):
-        pixels = ~pixels if top is None else np.subtract(top, pixels, dtype=pixels.dtype)
     alpha = any(e.name in ("ASSOCALPHA", "UNASSALPHA") for e in (page.extrasamples or ())[-1:])
+    white = kind == "MINISWHITE" and pixels.dtype.kind in "ub"
+    if white:
+        shades = pixels[..., :1]
+        turned = ~shades if top is None else np.subtract(top, shades, dtype=pixels.dtype)
+        pixels = np.concatenate([turned, pixels[..., 1:]], axis=2)
     lossy = int(page.compression) in _JPEG
-    return TifPixels(np.ascontiguousarray(pixels), alpha, top, colors, lossy)
+    return TifPixels(np.ascontiguousarray(pixels), alpha, top, colors, lossy, white)
 
 
 def one_page(path: Path, file: Any) -> Any:
@@ -125,7 +136,10 @@ def one_page(path: Path, file: Any) -> Any:
         if not (page.is_reduced or page.is_mask):
             pages.append(page)
     if len(pages) != 1:
-        raise DataError(f"{path}: {len(pages)} pages; expected one picture in a tif")
+        raise DataError(
+            f"{path}: {len(pages)} pages; expected one picture in a tif: save each page as a file of its"
+            " own, or the pages as the bands of one picture"
+        )
     return pages[0]
 
 

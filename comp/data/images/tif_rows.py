@@ -2,7 +2,7 @@
 
 Bound by `MOST_PIXELS` instead of `data.max_pixels` (but by that where it is set below its default), and by
 what one strip or one row of tiles unfolds to.
-PNG, JPEG and the rest know no bands: those are decoded whole, as uint8, within `data.max_pixels`.
+PNG and JPEG: png_rows.py. The rest know no bands and are decoded whole, within `data.max_pixels`.
 """
 
 from __future__ import annotations
@@ -66,24 +66,41 @@ class TifRows:
                 "save it with smaller strips or tiles"
             )
 
-    def bands(self) -> Iterator[Stored]:
+    def bands(self, indices: bool = False) -> Iterator[Stored]:
         """Yield the picture from its top: (h, W, C) each, as `decode` gives the whole.
+
+        Args:
+            indices: as `decode` takes it.
 
         Raises:
             DataError: a part that cannot be decoded.
         """
+        for start in range(0, self.size[0], self._step):
+            yield self._band(start, indices)
+
+    def some(self) -> Iterator[Stored]:
+        """Yield a few bands from the top, the middle and the bottom.
+
+        Raises:
+            DataError: a part that cannot be decoded.
+        """
+        n = math.ceil(self.size[0] / self._step)
+        for number in sorted({0, n // 2, n - 1}):
+            yield self._band(number * self._step, False)
+
+    @property
+    def _step(self) -> int:
+        """Rows of a band: as many as `BAND_BYTES` hold; whole rows of parts, each decoded once."""
         step = max(1, BAND_BYTES // self._row_bytes)
-        if not self._plain:  # whole rows of parts, each decoded once
-            step = max(1, step // self._high) * self._high
+        return step if self._plain else max(1, step // self._high) * self._high
+
+    def _band(self, start: int, indices: bool) -> Stored:
+        stop = min(self.size[0], start + self._step)
         try:
-            for start in range(0, self.size[0], step):
-                stop = min(self.size[0], start + step)
-                rows = self._plain_rows(start, stop) if self._plain else self._parts(start, stop)
-                tif = show_pixels(self._page, np.moveaxis(rows, 0, 2).reshape(*rows.shape[1:3], -1), False)  # fmt: skip
-                yield Stored(tif.pixels, tif.alpha, tif.top, tif.colors, tif.lossy)
+            rows = self._plain_rows(start, stop) if self._plain else self._parts(start, stop)
+            pixels = np.moveaxis(rows, 0, 2).reshape(*rows.shape[1:3], -1)
+            tif = show_pixels(self._page, pixels, indices)
         except DataError:
-            raise
-        except GeneratorExit:
             raise
         except Exception as error:  # decoders raise struct.error, zlib.error, ... on broken files
             if "imagecodecs" in str(error):
@@ -91,6 +108,7 @@ class TifRows:
             else:
                 tail = f"broken or cut short: {' '.join(str(error).split())[:200]}"
             raise DataError(f"{self.path}: {tail}") from error
+        return Stored(tif.pixels, tif.alpha, tif.top, tif.colors, tif.lossy, tif.white)
 
     def _plain_rows(self, start: int, stop: int) -> np.ndarray:
         """(planes, h, W, samples) of a file that holds its samples as they are."""

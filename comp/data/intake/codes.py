@@ -1,4 +1,4 @@
-"""Tables of run-length codes and the sample submission: found, compared with the masks, written down.
+"""Tables of run-length codes: found, compared with the masks, written down.
 
 Where masks and a table disagree the masks are the truth and the disagreement is a problem said.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from comp.config import Competition
 from comp.data.images.decode import read_size
 from comp.data.intake.seen import Understood, draft_competition
+from comp.data.sources.codes import CodeRules, gather_codes
 from comp.data.sources.records import Record, Records
 from comp.data.sources.rle_check import (
     absent_rows,
@@ -21,10 +22,9 @@ from comp.data.sources.rle_check import (
     keys_of,
     strings_convention,
 )
-from comp.data.sources.tables import Shape, Table, code_shape, is_sample
+from comp.data.sources.tables import Shape, Table, code_shape, heads_of, is_sample
 from comp.errors import ConfigError, DataError, some
-from comp.formats.reading import RleTable, gather
-from comp.formats.rle_table import layout_of
+from comp.formats.reading import RleTable
 from comp.masks.convention import Convention, size_order
 
 Sizes = Mapping[str, tuple[int, int]]
@@ -32,9 +32,10 @@ HEIGHT_NAMES = re.compile(r"(img|image|mask)?(h|height|rows)(px|pixels)?")
 WIDTH_NAMES = re.compile(r"(img|image|mask)?(w|width|cols|columns)(px|pixels)?")
 PLAIN_NUMBER = re.compile(r"[0-9]{1,9}")
 CONVENTION_KEYS = ("order", "base", "relative", "empty")
+PACKED_TITLES = {"coco": "COCO's text", "zlib and base64": "COCO's text in zlib and base64"}
 
 
-def _rle_values(shape: Shape, convention: Convention | None) -> dict[str, Any]:
+def rle_values(shape: Shape, convention: Convention | None) -> dict[str, Any]:
     """The keys that `Rle` and `Submission` share."""
     values: dict[str, Any] = {"id_column": shape.id_column, "rle_column": shape.rle_column}
     if shape.class_column is not None:
@@ -42,7 +43,10 @@ def _rle_values(shape: Shape, convention: Convention | None) -> dict[str, Any]:
     if shape.class_in_id:
         values["class_in_id"] = True
     values["row"] = shape.row
-    values |= {"order": "column", "base": 1} if convention is None else keys_of(convention.reading)
+    if convention is None:
+        values |= {"order": "column", "base": 1}
+    else:
+        values |= keys_of(convention.reading, packed=convention.packed)
     known = convention is not None and convention.empty is not None
     values["empty"] = convention.empty if convention is not None and known else shape.empty
     return values
@@ -67,19 +71,21 @@ def look_at_codes(seen: Understood, tables: Sequence[Table], records: Records) -
     """Find the table of training codes and compare it with the masks, which are the truth."""
     ids = {record.image_id for record in records.train}
     for table in tables:
-        shape = None if is_sample(table.name) else code_shape(table.frame, ids)
+        classes = seen.values["classes"]
+        shape = None if is_sample(table.name) else code_shape(table.frame, ids, classes)
         if shape is None or not ids & set(shape.ids):
             continue
         try:
+            if shape.doubt:
+                raise ConfigError(shape.doubt)
             names = class_spelling(shape.class_cells, seen.values["classes"])
-            rle = {"file": table.name, **_rle_values(shape, None)}
+            rle = {"file": table.name, **rle_values(shape, None), "code": shape.code}
             draft = {**seen.values, "data": {**seen.values["data"], "train_rle": rle}}
             competition = draft_competition(draft)
             assert competition.data.train_rle is not None
             faults: list[str] = []
-            spelled = names or tuple(str(k) for k in range(competition.n_classes))
-            layout = layout_of(competition.data.train_rle, names)
-            codes = gather(table.frame, table.name, layout, spelled, faults, table.frame.columns)
+            rules = CodeRules(competition.data.train_rle, names, competition.classes)
+            codes = gather_codes(table.frame, table.name, rules, faults, ids)
         except ConfigError as error:
             seen.problems.append(f"{table.name}: not used: {error}")
             continue
@@ -112,14 +118,12 @@ def _compare(
         seen.problems.append(f"{name}: not used: agrees with the masks in no convention ({told})")
         return
     rle = _settle(seen, name, shape, convention)
-    if rle is None:
-        return
     seen.values["data"]["train_rle"] = {"file": name, **rle}
     seen.why["data.train_rle"] = convention.told
     asked = codes.submission.model_copy(
         update={key: rle[key] for key in CONVENTION_KEYS if key in rle}
     )
-    table = replace(codes, submission=asked)
+    table = replace(codes, submission=asked, code=rle.get("code", "pairs"))
     differ = disagreements(table, in_table, competition)
     seen.lines.append(f"{name}: {len(in_table) - len(differ)} of {len(in_table)} masks agree")
     if differ:
@@ -136,7 +140,7 @@ def _compare(
 
 def settle_by_strings(
     seen: Understood, name: str, shape: Shape, codes: RleTable, sizes: Sizes
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """The keys of `data.train_rle` but `file`, for a table that is the only truth.
 
     What its codes tell is put into the report, and what they leave open into the problems, with the
@@ -145,24 +149,15 @@ def settle_by_strings(
     Args:
         codes: the table read with any convention.
         sizes: image_id -> (height, width) of the image files.
-
-    Returns:
-        None where the codes are no start-length pairs.
     """
     return _settle(seen, name, shape, strings_convention(codes, sizes))
 
 
-def _settle(
-    seen: Understood, name: str, shape: Shape, convention: Convention
-) -> dict[str, Any] | None:
+def _settle(seen: Understood, name: str, shape: Shape, convention: Convention) -> dict[str, Any]:
     """Print what was inferred, list what is open; return the keys of the table."""
-    seen.lines.append(f"{name}: {convention.told}")
-    try:
-        rle = _rle_values(shape, convention)
-    except DataError as error:
-        packed = f", packed as {convention.packed}" if convention.packed else ""
-        seen.problems.append(f"{name}: not used: {error}{packed}; write them as pairs")
-        return None
+    packed = f", packed as {PACKED_TITLES[convention.packed]}" if convention.packed else ""
+    seen.lines.append(f"{name}: {convention.told}{packed}")
+    rle = rle_values(shape, convention)
     seen.lines.append(f"{name}: {'; '.join(convention.evidence)}")
     if open_ := convention.open:
         written = ", ".join(f"{key}: {rle.get(key, False)}" for key in _keys(open_))
@@ -181,8 +176,9 @@ def _say_size_columns(seen: Understood, table: Table, shape: Shape, sizes: Sizes
         return
     cells = zip(*(table.frame[name].tolist() for name in (shape.id_column, *columns)), strict=True)
     claimed = {
-        (i.rpartition("_")[0] if shape.class_in_id else i): (int(a), int(b))
-        for i, a, b in cells
+        i: (int(a), int(b))
+        for cell, a, b in cells
+        for i in ([cell] if not shape.class_in_id else [h for h in heads_of([cell]) if h in sizes])
         if PLAIN_NUMBER.fullmatch(a) and PLAIN_NUMBER.fullmatch(b)
     }
     found = size_order(claimed, sizes)
@@ -221,83 +217,3 @@ def known_sizes(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
         except DataError:
             continue  # `comp verify` names it
     return sizes
-
-
-def look_at_sample(
-    seen: Understood, sample: Table | None, tables: Sequence[Table], records: Records
-) -> None:
-    """Settle the submission: ids and row unit from the sample, the rest from the training table.
-
-    Without a sample, rows of several classes are guessed: one an image and class.
-    """
-    _settle_sample(seen, sample, tables, records)
-    submission = seen.values.get("submission", {})
-    named = "class_column" in submission or submission.get("class_in_id")
-    n_classes = draft_competition(seen.values).n_classes
-    if named or n_classes < 2 or not records.test:
-        return
-    if "sample" in submission:
-        seen.problems.append(
-            f"{submission['sample']}: its rows name no class, but the masks hold {n_classes} classes:"
-            " one mask an image cannot hold them. Which class is submitted? Set task and mask_values"
-            " so that it is the only one, or set submission.row and class_column"
-        )
-        return
-    seen.values["submission"] = submission | {"row": "image_class", "class_column": "ClassId"}
-    seen.why["submission"] = (
-        "a guess, for no sample submission is there: a row an image and class, columns ImageId,"
-        " ClassId, EncodedPixels"
-    )
-    seen.lines.append(f"submission: {seen.why['submission']}")
-
-
-def _settle_sample(
-    seen: Understood, sample: Table | None, tables: Sequence[Table], records: Records
-) -> None:
-    """As the sample and the training table say; nothing is set where they do not."""
-    ids = {record.image_id for record in records.test}
-    codes: dict[str, Any] = seen.values["data"].get("train_rle", {})
-    if sample is None:
-        if codes:
-            seen.values["submission"] = {k: v for k, v in codes.items() if k != "file"}
-        return
-    shape = code_shape(sample.frame, ids)
-    if shape is None:
-        seen.problems.append(
-            f"{sample.name}: no column holds ids of the test images together with one of codes"
-            f" (columns {some(sample.frame.columns)}; test ids such as {some(sorted(ids), 2)})"
-        )
-        return
-    values = {"sample": sample.name, **_rle_values(shape, None)}
-    if codes:
-        values |= {key: codes[key] for key in CONVENTION_KEYS if key in codes}
-    else:
-        seen.why["submission"] = "no training table to check order, base and empty against"
-    try:
-        names = class_spelling(shape.class_cells, seen.values["classes"])
-    except ConfigError as error:
-        seen.problems.append(f"{sample.name}: {error}")
-        return
-    if names is not None:
-        values["class_names"] = list(names)
-    seen.values["submission"] = values
-    seen.lines.append(f"{sample.name}: {shape.told}, columns {some(sample.frame.columns)}")
-    if codes and codes["row"] != shape.row:
-        seen.lines.append(
-            f"{codes['file']} has one row an {codes['row']}, {sample.name} one an {shape.row}:"
-            f" the submission takes the sample's unit, {shape.row}"
-        )
-    for told, alone in (
-        (f"ids of {sample.name} have no test image", sorted(set(shape.ids) - ids)),
-        (f"test images are not in {sample.name}", sorted(ids - set(shape.ids))),
-    ):
-        if alone:
-            seen.problems.append(f"{len(alone)} {told}: {some(alone)}")
-    keys = [t.name for t in tables if t is not sample and _is_key(t, ids)]
-    if keys:
-        seen.lines.append(f"{some(keys)}: an answer key; `comp score` reads it, nothing else does")
-
-
-def _is_key(table: Table, ids: set[str]) -> bool:
-    shape = code_shape(table.frame, ids)
-    return shape is not None and bool(ids & set(shape.ids))

@@ -8,8 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from comp.config.competition import MAX_PIXELS
 from comp.data.images.bands import files_of
-from comp.data.images.decode import decode, read_size
+from comp.data.images.decode import Stored, decode, read_size
+from comp.data.images.png_rows import claimed_by_rows
+from comp.data.images.rows import large_file
+from comp.data.images.tif_rows import MOST_PIXELS
 from comp.data.intake.seen import Understood
 from comp.data.intake.value_range import ValueRange
 from comp.data.sources.records import Records
@@ -39,20 +43,23 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
         if sizes:
             told = some((f"{h} x {w} ({n})" for (h, w), n in sizes.most_common()), 8)
             seen.lines.append(f"{what} sizes, height x width: {told}")
+    alone = [path for image in dict.fromkeys(records.alone) for path in files_of(image)]
+    seen.problems += [fault for path in alone if isinstance(fault := _size(path), str)]
     kinds: Counter[tuple[int, str]] = Counter()
     first: dict[int, list[str]] = {}
     numbers: dict[int, ValueRange] = {}
     for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
         try:
-            each = [decode(path) for path in files_of(record.image)]
+            each = [_some_of(path) for path in files_of(record.image)]
         except DataError:
             continue  # `comp verify` names every one of these
-        stored = each[0]
+        stored = each[0][0]
         n_bands = stored.pixels.shape[2] - stored.alpha
         kinds[n_bands, str(stored.pixels.dtype)] += 1
         first.setdefault(n_bands, []).append(record.image.name)
         for place, one in enumerate(each):  # several where each band has a file of its own
-            numbers.setdefault(place, ValueRange()).see(one)
+            for rows in one:
+                numbers.setdefault(place, ValueRange()).see(rows)
     told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
     seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
     scale, lines = propose_scale([numbers[place] for place in sorted(numbers)])
@@ -97,6 +104,38 @@ def propose_scale(files: Sequence[ValueRange]) -> tuple[list[Any] | None, list[s
         )
         return None, lines
     return scales, lines
+
+
+def _some_of(path: Path) -> list[Stored]:
+    """A file as stored; of a large one a few bands of rows."""
+    with large_file(path, MOST_PIXELS) as large:
+        return [decode(path)] if large is None else list(large.some())
+
+
+def look_at_limit(seen: Understood, records: Records) -> dict[str, Any]:
+    """Whether files that are read in bands of rows claim more than the default limit of pixels.
+
+    Returns:
+        max_pixels, where it must be raised for them; it is told of.
+    """
+    paths = [
+        path
+        for record in (*records.train, *records.test)
+        for path in (record.files if record.truth is None else files_of(record.image))
+    ]
+    claims = {path: claimed_by_rows(path) for path in dict.fromkeys(paths)}
+    large = [
+        path.relative_to(seen.root) for path, n in claims.items() if MAX_PIXELS < n <= MOST_PIXELS
+    ]
+    if not large:
+        return {}
+    most = max(n for n in claims.values() if n <= MOST_PIXELS)
+    seen.lines.append(
+        f"{some(large, 3)}: up to {most} pixels, more than the default limit of {MAX_PIXELS}, which"
+        " keeps bombs out: data.max_pixels is raised to that; such files are read in bands of rows"
+    )
+    seen.why["data.max_pixels"] = "the largest file has so many"
+    return {"max_pixels": most}
 
 
 def _size(path: Path) -> tuple[int, int] | str:

@@ -10,25 +10,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from comp.data.folds.heldout import read_heldout
+from comp.config.competition import MAX_PIXELS
 from comp.data.images.palette import spelled
-from comp.data.intake.codes import look_at_codes, look_at_sample
-from comp.data.intake.images import look_at_images
-from comp.data.intake.lists import divide_by_lists, row_of
+from comp.data.intake.codes import look_at_codes
+from comp.data.intake.folds import choose_folds
+from comp.data.intake.gather import BY_TABLE, MANIFEST, gather
+from comp.data.intake.images import look_at_images, look_at_limit
+from comp.data.intake.lists import row_of
 from comp.data.intake.masks import MaskFacts, MaskRule, choose_rule, look_at_masks
 from comp.data.intake.names import read_names, rule_with_names
+from comp.data.intake.sample import look_at_sample
 from comp.data.intake.seen import Understood, draft_competition
-from comp.data.intake.tables import class_table, group_columns, meta_table
+from comp.data.intake.tables import class_table, meta_table
 from comp.data.intake.truth import first_draft, keep_class_names, look_at_truth
+from comp.data.intake.unused import unused_folders
 from comp.data.layouts.detect import Asked, Found, Tree, affixes, detect, pattern, stripped, walk
 from comp.data.layouts.pairing import masks_of_test
-from comp.data.sources.coco import looks_like_coco
-from comp.data.sources.records import Record, Records, entries, look_for_records, records_of_rows
-from comp.data.sources.tables import Table, is_sample, read_tables
+from comp.data.layouts.tree import join
+from comp.data.sources.paired import no_background
+from comp.data.sources.record import NO_OBJECTS, Records
+from comp.data.sources.tables import Table, heads_of, is_sample, read_tables
 from comp.errors import DataError, some
 
-MANIFEST = "configs/manifest.csv"  # in the workspace
-MAX_JSON_BYTES = 16 << 20  # of a list of ids
+__all__ = ["MANIFEST", "inspect"]
 
 
 def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -> Understood:
@@ -36,7 +40,8 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
 
     Args:
         asked: what the user decided: layout, folders.
-        absent: what an image without a row in the only truth means: "empty" or "leave_out".
+        absent: what an image without a mask, or without a row in the only truth, means: "empty" or
+            "leave_out"; None: that is asked for where there are such images.
 
     Raises:
         DataError: no known layout, or more than one reading; the message says how to decide.
@@ -46,33 +51,27 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
     found = detect(tree, asked or Asked())
     tables = read_tables(root, seen.problems)
     sample = _sample(tables)
-    by_table = found.layout in ("rle_table", "coco")
+    by_table = found.layout in BY_TABLE
     test = found.test_pattern or _test_pattern(tree, found, sample)
     data: dict[str, Any] = {"train": [p.model_dump(exclude_defaults=True) for p in found.train]}
     if test is not None:
         data["test"] = test
     data |= found.data or {}
-    draft = first_draft(found, data)
     place = found.place and f" in {found.place}" + "/" * (root / found.place).is_dir()
     seen.lines.append(f"layout {found.layout}{place}")
     seen.lines += found.notes
     seen.problems += found.problems
-    if absent is not None and by_table:
-        for pairs in data["train"]:
-            pairs["absent"] = absent
-    records = _records(seen, tree, found, draft)
-    if seen.needs_manifest:
-        data["train"] = [{"manifest": MANIFEST}]
-        if any(record.split == "test" for record in records.test):
-            data.pop("test", None)
-    _say_pairs(seen, tree, found, records, data.get("test"))
+    records = gather(seen, tree, found, data, absent)
+    _say_pairs(seen, tree, found, records, data)
     if not records.train:
         raise DataError(f"{root}: no image has its mask:\n" + "\n".join(seen.problems))
+    data |= look_at_limit(seen, records)
     data |= look_at_images(seen, records, "bands" in data)
     if by_table:
-        look_at_truth(seen, found, records, {**draft, "data": data}, tables)
+        look_at_truth(seen, found, records, first_draft(found, data), tables)
     else:
-        facts = look_at_masks(records.train)
+        limit = data.get("max_pixels", MAX_PIXELS)
+        facts = look_at_masks([record for record in records.train if record.masks], limit)
         table = class_table(tables)
         names = read_names(tree, found.place) if table is None else None
         if names is None:
@@ -88,37 +87,13 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
     if by_table:
         keep_class_names(seen)
     meta = meta_table(tables, ids)
-    _choose_folds(seen, records.train, meta)
-    seen.rows = tuple(row_of(record, root) for record in (*records.train, *records.test))
+    choose_folds(seen, records.train, tables, meta)
+    if any(record.truth == NO_OBJECTS for record in records.train) and (
+        told := no_background(draft_competition(seen.values))
+    ):
+        seen.problems.append(told)
+    seen.rows = seen.rows or tuple(row_of(r, root) for r in (*records.train, *records.test))
     return seen
-
-
-def _records(seen: Understood, tree: Tree, found: Found, draft: dict[str, Any]) -> Records:
-    """The images of the reading, divided by the lists beside them; what is wrong goes to the report."""
-    rows = found.rows
-    records = Records(())
-    problems: list[str] = []
-    if not rows:
-        records, problems = look_for_records(draft_competition(draft), tree.root)
-    if found.rows == () and found.layout not in ("rle_table", "coco", "named"):
-        divided = divide_by_lists(tree, found, records)
-        rows = divided.rows
-        seen.lines += divided.notes
-        seen.lines += [
-            f"{path}: COCO annotations, not used: the masks are the truth; --layout coco takes them"
-            for path in tree.files(".json")
-            if looks_like_coco(tree.root / path)
-        ]
-        seen.problems += divided.problems
-    if not rows:
-        seen.problems += problems
-        return records
-    seen.needs_manifest = True
-    made = sorted(records_of_rows(list(rows), tree.root), key=lambda record: record.image_id)
-    return Records(
-        tuple(record for record in made if record.split != "test"),
-        tuple(record for record in made if record.split == "test") or records.test,
-    )
 
 
 def _values(rule: MaskRule, data: dict[str, Any]) -> dict[str, Any]:
@@ -146,14 +121,17 @@ def _test_pattern(tree: Tree, found: Found, sample: Table | None) -> str | None:
     choices = affixes(names)
     if sample is not None:
         cells = {cell for column in sample.frame for cell in sample.frame[column]}
-        cells |= {cell.rpartition("_")[0] for cell in cells}
+        cells |= heads_of(cells)
         choices.sort(key=lambda affix: -len(stripped(names, affix) & cells))  # stable: plain first
+        if len(cells.intersection(names)) > len(stripped(names, choices[0]) & cells):
+            return join(found.test, "{id}")  # the sample spells whole file names
     return pattern(found.test, choices[0], names)
 
 
 def _say_pairs(
-    seen: Understood, tree: Tree, found: Found, records: Records, test: str | None
+    seen: Understood, tree: Tree, found: Found, records: Records, data: dict[str, Any]
 ) -> None:
+    test = data.get("test")
     n_of = Counter(record.split for record in records.train)
     for split in ("train", "val"):
         part = "validation " if split == "val" else ""
@@ -173,9 +151,13 @@ def _say_pairs(
         for folder, names in sorted(tree.images.items())
         if masks_of_test(folder) and tree.root / folder / names[0] not in taken
     ]
+    lines, rivals = unused_folders(tree, records)
+    seen.lines += lines
+    seen.problems += rivals
     if records.left_out:
+        bare = " or have no mask" * any(p.get("absent") == "leave_out" for p in data["train"])
         seen.lines.append(
-            f"left out, {len(records.left_out)} image files that fit no pattern: "
+            f"left out, {len(records.left_out)} image files that fit no pattern{bare}: "
             + some(path.relative_to(seen.root) for path in records.left_out)
         )
 
@@ -202,64 +184,3 @@ def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule) -> None:
     seen.problems += rule.problems
     if rule.notes:
         seen.why["task"] = rule.notes[0]
-
-
-def _choose_folds(
-    seen: Understood, train: Sequence[Record], meta: tuple[Table, str] | None
-) -> None:
-    """Predefined parts and lists of ids before groups, groups before plain stratified folds."""
-    folds: dict[str, Any] = {"scheme": "stratified", "n_splits": min(5, len(train)), "seed": 0}
-    why = "tries to give every fold the same mix of coverage and empty images, or of classes"
-    if meta is not None:
-        table, id_column = meta
-        seen.values["data"] |= {"meta": table.name, "meta_id_column": id_column}
-        seen.lines.append(
-            f"{table.name}: one row an image, columns {some(table.frame.columns, 12)}"
-        )
-        groups = group_columns(table.frame, id_column, [r.image_id for r in train])
-        if groups:
-            column, n = next(iter(groups.items()))
-            folds |= {"scheme": "stratified_group", "n_splits": min(5, n), "group": column}
-            told = ", ".join(f"{c} ({k} groups)" for c, k in groups.items())
-            why = f"images of one {column} stay together; possible group columns: {told}"
-    if any(record.split == "val" for record in train):
-        folds = {"scheme": "predefined"}
-        n = sum(record.split == "val" for record in train)
-        why = (
-            f"one fold: trained on the makers' training part ({len(train) - n} images), validated on"
-            f" their validation part ({n})"
-        )
-    elif listed := _heldout(seen, train):
-        folds, why = {"scheme": "heldout", "heldout": listed}, "one fold: the images listed there"
-    seen.values["folds"] = folds
-    seen.why["folds"] = why
-    seen.lines.append(f"folds: {folds['scheme']}: {why}")
-
-
-def _heldout(seen: Understood, train: Sequence[Record]) -> str | None:
-    """A JSON file at the top that lists some of the training images."""
-    listed = {}
-    for name, is_folder in entries(seen.root):
-        if is_folder or not name.lower().endswith(".json"):
-            continue
-        if looks_like_coco(seen.root / name):
-            continue
-        if (seen.root / name).stat().st_size > MAX_JSON_BYTES:
-            seen.lines.append(f"{name}: too large for a list of training images, not looked at")
-            continue
-        try:
-            ids = read_heldout(seen.root / name, train)
-        except (DataError, RecursionError) as error:
-            told = "nested too deep" if isinstance(error, RecursionError) else error
-            seen.lines.append(f"{name}: not a list of training images ({told})")
-            continue
-        if 0 < len(ids) < len(train):
-            listed[name] = len(ids)
-            seen.lines.append(f"{name}: lists {len(ids)} training images")
-    validation = [name for name in listed if "val" in name.lower() or "held" in name.lower()]
-    chosen = validation or [name for name in listed if "train" not in name.lower()]
-    if len(chosen) > 1:
-        raise DataError(
-            f"{some(chosen)} each list training images; which ones validate? Keep one of them there"
-        )
-    return chosen[0] if chosen else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,9 @@ from comp.config import IGNORE
 from comp.config.competition import MAX_PIXELS
 from comp.data.images.decode import Stored, decode
 from comp.data.images.palette import color_codes, grey, palette_codes
-from comp.data.sources.labels import mask_values
+from comp.data.images.rows import large_file
+from comp.data.sources.label_rows import count_values
+from comp.data.sources.labels import mask_values, nearly_grey
 from comp.data.sources.records import Record
 from comp.errors import DataError
 
@@ -33,6 +35,8 @@ class MaskFacts:
         colored: files whose bands differ; they have colours and no values.
         index_colors: palette index -> colours that it has, in files that use it.
         n_lossy: files saved with loss.
+        white: files of more than one bit whose 0 is white -> the largest number of their type; their
+            values are those of the picture as it is shown, turned over.
         marked: of each file with values, the share of its pixels, and of those on its border, that
             are above half of its largest value.
         tops: each file with values -> its largest one; files of one bit aside.
@@ -53,6 +57,7 @@ class MaskFacts:
     colored: list[Path] = field(default_factory=list)
     index_colors: dict[int, set[int]] = field(default_factory=dict)
     n_lossy: int = 0
+    white: dict[Path, int] = field(default_factory=dict)
     marked: list[tuple[Path, float, float]] = field(default_factory=list)
     tops: dict[Path, int] = field(default_factory=dict)
     by_depth: dict[bool, MaskFacts] = field(default_factory=dict)
@@ -99,6 +104,7 @@ class _Look:
     index_colors: dict[int, int]
     lossy: bool
     marked: tuple[float, float]
+    white: int = 0
 
 
 def look_at_masks(records: Sequence[Record], max_pixels: int = MAX_PIXELS) -> MaskFacts:
@@ -143,6 +149,8 @@ def _add(facts: MaskFacts, path: Path, found: _Look) -> None:
     facts.marked.append((path, *found.marked))
     if not found.one_bit:
         facts.tops[path] = max(counts)
+        if found.white:
+            facts.white[path] = found.white
     for value in counts:
         facts.first.setdefault(value, path)
 
@@ -150,9 +158,12 @@ def _add(facts: MaskFacts, path: Path, found: _Look) -> None:
 def _look(path: Path, max_pixels: int) -> _Look | str:
     """Read one mask; a text says why it cannot be read."""
     try:
+        with large_file(path, max_pixels) as large:
+            if large is not None:
+                return _look_by_rows(path, large.bands(indices=True))
         stored = decode(path, indices=True, max_pixels=max_pixels)
         bands = stored.pixels[..., :-1] if stored.alpha else stored.pixels
-        if bands.shape[2] == 3 and bands.dtype == np.uint8 and _differ(bands):
+        if bands.shape[2] == 3 and bands.dtype == np.uint8 and _differ(bands, stored.lossy):
             return _Look(None, False, _counted(color_codes(path, stored)), {}, stored.lossy, (0, 0))
         values = mask_values(path, stored)
         counts = _value_counts(values)
@@ -160,12 +171,48 @@ def _look(path: Path, max_pixels: int) -> _Look | str:
     except DataError as error:
         return str(error)
     return _Look(
-        counts, values.dtype == bool, colors, index_colors, stored.lossy, _marked(values, counts)
-    )
+        counts, values.dtype == bool, colors, index_colors, stored.lossy, _marked(values, counts),
+        (stored.top or 0) * stored.white,
+    )  # fmt: skip
 
 
-def _differ(bands: np.ndarray) -> bool:
-    return bool((bands[..., 1:] != bands[..., :1]).any())
+def _look_by_rows(path: Path, rows: Iterable[Stored]) -> _Look:
+    """`_look` of a large mask."""
+    counts: Counter[int] = Counter()
+    colors: Counter[int] = Counter()
+    border: Counter[int] = Counter()
+    stored, values = None, np.empty((0, 0), np.uint8)
+    for stored in rows:
+        bands = stored.pixels[..., :-1] if stored.alpha else stored.pixels
+        if bands.shape[2] == 3 and bands.dtype == np.uint8 and _differ(bands, stored.lossy):
+            colors.update(_counted(color_codes(path, stored)))
+            continue
+        values = mask_values(path, stored)
+        top = int(not border)  # of the first row all is border
+        border.update(count_values(values[:top]))
+        border.update(count_values(values[top:, [0, -1]]))
+        counts.update(count_values(values))
+    assert stored is not None
+    if colors:
+        colors.update({grey(v): n for v, n in counts.items()})
+        return _Look(None, False, dict(colors.most_common(MOST_COLORS)), {}, stored.lossy, (0, 0))
+    border.update(count_values(values[-1, 1:-1]))
+    shown, index_colors = _colors_of(path, stored, counts)
+    half = max(counts) // 2
+    marked = [
+        sum(n for v, n in seen.items() if v > half) / seen.total() if max(counts) > 0 else 0.0
+        for seen in (counts, border)
+    ]
+    one_bit = values.dtype == bool
+    white = (stored.top or 0) * stored.white
+    parts = shown, index_colors, stored.lossy, (marked[0], marked[1]), white
+    return _Look(dict(counts), one_bit, *parts)
+
+
+def _differ(bands: np.ndarray, lossy: bool) -> bool:
+    """True where bands are colours: `mask_values` would not read them as numbers."""
+    apart = bool((bands[..., 1:] != bands[..., :1]).any())
+    return apart and not (lossy and nearly_grey(bands))
 
 
 def _value_counts(values: np.ndarray) -> dict[int, int]:

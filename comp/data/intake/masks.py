@@ -13,6 +13,12 @@ from pathlib import Path
 from comp.config import IGNORE
 from comp.data.intake.colors import palette_notes, rule_by_colors
 from comp.data.intake.mask_facts import MaskFacts, look_at_masks
+from comp.data.intake.mask_numbers import (
+    MOST_CLASSES,
+    numbers_from_one,
+    numbers_from_zero,
+    two_numbers,
+)
 from comp.data.intake.mask_rules import (
     BACKGROUND_NAMES,
     IGNORE_NAMES,
@@ -21,6 +27,7 @@ from comp.data.intake.mask_rules import (
     MaskRule,
     looks_like_pascal,
 )
+from comp.data.intake.mask_white import stored_numbers, turned_over, white_notes
 from comp.errors import DataError, some
 
 __all__ = [
@@ -42,6 +49,11 @@ def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> Mask
     """
     if not facts.pixels and not facts.bits and not facts.colored:
         raise DataError("no mask can be read: " + some(facts.faults, 2))
+    found = stored_numbers(facts)
+    if found is not None:
+        stored, top = found
+        turned = turned_over(choose_rule(stored, table, layout), top)
+        return replace(turned, notes=(*turned.notes, *white_notes(facts, True)))
     rule = rule_by_colors(facts, table, layout)
     if rule is None:
         rule = _by_table(facts, table) if table is not None else _by_values(facts, layout)
@@ -52,7 +64,8 @@ def choose_rule(facts: MaskFacts, table: ClassTable | None, layout: str) -> Mask
             )
             rule = replace(rule, problems=(*rule.problems, told))
     doubts = (*_inverted(facts, rule), *_beyond_threshold(facts, rule))
-    return replace(rule, problems=(*rule.problems, *doubts))
+    notes = (*rule.notes, *white_notes(facts, False))
+    return replace(rule, notes=notes, problems=(*rule.problems, *doubts))
 
 
 def _by_values(facts: MaskFacts, layout: str) -> MaskRule:
@@ -121,7 +134,7 @@ def _odd(facts: MaskFacts, strays: Sequence[int], layout: str) -> bool:
     if not rare or layout == "voc" or set(facts.values) <= {0, 1, IGNORE, 65535}:
         return False
     kept = [v for v in values if v not in rare]
-    if kept in ([0], [0, 1]):
+    if kept[:1] == [0] and len(kept) <= 2:
         return True
     return any(v > max(kept, default=0) + 1 for v in rare if v != IGNORE)
 
@@ -150,14 +163,14 @@ def _fitting(facts: MaskFacts, layout: str) -> MaskRule | None:
     if set(values) <= {0, 1, IGNORE, 65535}:
         return _binary(facts)
     inner = [v for v in values if v != IGNORE]
-    if max(inner) < 64 and min(inner) >= 0 and 2 * len(inner) > max(inner):
-        names = tuple(f"class_{k}" for k in range(max(inner) + 1))
-        ignore = IGNORE if IGNORE in values else None
-        told = "; 255 is taken as ignore (nothing trained or scored there)" if ignore else ""
-        note = f"values are taken as class numbers 0..{max(inner)}{told}; give the classes names"
-        return MaskRule("multiclass", names, ignore, notes=(note,))
-    if len(values) == 2 and values[0] == 0:
-        return MaskRule("binary", ("object",), mask_values={0: 0, values[1]: 1})
+    if len(inner) == 2 and inner[0] == 0 and (inner == values or inner[1] < MOST_CLASSES):
+        return two_numbers(inner[1], IGNORE in values)
+    if max(inner) < MOST_CLASSES and min(inner) >= 0 and 2 * len(inner) > max(inner):
+        return (
+            numbers_from_one(facts, inner)
+            if inner[0] > 0
+            else numbers_from_zero(inner, IGNORE in values)
+        )
     soft = len(values) > 32 or (len(values) > (4 if facts.n_lossy else 16) and _mostly_top(facts))
     if soft and _two_peaks(facts):
         threshold = (max(values) + 1) // 2
@@ -182,6 +195,7 @@ def _binary(facts: MaskFacts) -> MaskRule | None:
         rule = {0: 0, 1: 1, IGNORE: IGNORE}
         return MaskRule("binary", ("object",), IGNORE, mask_values=rule, notes=(note,))
     notes = (f"masks of different scales: each of {on} is foreground",) if len(on) > 1 else ()
+    on = on or [1]  # the set bit
     return MaskRule("binary", ("object",), mask_values={0: 0, **dict.fromkeys(on, 1)}, notes=notes)
 
 

@@ -11,12 +11,11 @@ from comp.data.images.decode import read_size
 from comp.data.intake.codes import known_sizes, settle_by_strings
 from comp.data.intake.seen import Understood, draft_competition
 from comp.data.layouts.detect import Found
+from comp.data.sources.codes import CodeRules, gather_codes
 from comp.data.sources.labels import read_labels
 from comp.data.sources.records import Record, Records
 from comp.data.sources.tables import Table, code_shape
 from comp.errors import CompError, DataError, some
-from comp.formats.reading import gather
-from comp.formats.rle_table import layout_of
 
 LOOKED_AT = 64  # images drawn to see whether classes overlap
 
@@ -69,6 +68,7 @@ def look_at_truth(
                 why += "; if they never can: task multiclass, classes [background, ...]"
         seen.why["task"] = why
         seen.lines.append(f"task {draft['task']}: {why}")
+        seen.lines.append(f"classes, as they are spelled there: {some(draft['classes'], 20)}")
     else:
         seen.lines.append(f"task binary: {some(draft['classes'])}")
     empty = sum(not (labels == 1).any() for labels in drawn)
@@ -92,15 +92,12 @@ def _settle_codes(
     data = draft["data"]
     name = data["train_rle"]["file"]
     table = next(table for table in tables if table.name == name)
-    shape = code_shape(table.frame, [record.image_id for record in records.train])
-    competition = draft_competition(draft)
-    assert shape is not None and competition.data.train_rle is not None
-    layout = layout_of(competition.data.train_rle, competition.submission.class_names)
-    names = competition.submission.class_names or ("",)
-    codes = gather(table.frame, name, layout, names, seen.problems, table.frame.columns)
+    ids = {record.image_id for record in records.train}
+    shape = code_shape(table.frame, ids)
+    assert shape is not None
+    rules = CodeRules.of(draft_competition(draft))
+    codes = gather_codes(table.frame, name, rules, seen.problems, ids)
     keys = settle_by_strings(seen, name, shape, codes, known_sizes(records.train))
-    if keys is None:
-        raise DataError(f"{name}: " + "; ".join(seen.problems[-1:]))
     data["train_rle"] = {"file": name, **keys}
 
 
@@ -119,6 +116,9 @@ def _draw(train: Sequence[Record], draft: dict[str, Any]) -> tuple[list[np.ndarr
 def keep_class_names(seen: Understood) -> None:
     """How the table spells its classes, so that they may be renamed in the competition file."""
     rle = seen.values["data"].get("train_rle")
-    if rle is not None and ("class_column" in rle or "class_in_id" in rle):
+    if rle is None:
+        return
+    in_code = rle.get("code") == "coco_zlib" and len(seen.values["classes"]) > 1
+    if in_code or "class_column" in rle or "class_in_id" in rle:
         submission = seen.values.setdefault("submission", {})
         submission.setdefault("class_names", list(seen.values["classes"]))

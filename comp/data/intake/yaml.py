@@ -33,6 +33,7 @@ COMMENTS = {
     "folds.scheme": ", ".join(FOLD_SCHEMES),
     "folds.group": "images of one group share a fold",
     "folds.heldout": "the images to validate on",
+    "folds.listed": "its column fold numbers the folds",
     "submission.sample": "ids, order and columns of the submission",
     "submission.row": "image, image_class or object",
     "submission.order": "column: down the columns first; row: along the rows",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from comp.config import Pairs
 from comp.data.layouts.found import Found, found_pairs
+from comp.data.layouts.merge import split_in
 from comp.data.layouts.pairing import (
     MASK_ENDINGS,
     affixes,
@@ -45,7 +46,7 @@ def bands(tree: Tree) -> list[Found]:
         beside = _in_siblings(tree, parent)
         tests = {said[2]: said[0] for prefix, said in beside.items() if _is_test(prefix)}
         for prefix, said in beside.items():
-            if not _is_test(prefix):
+            if not _is_test(prefix) and not _is_test(parent):
                 test = join(parent, tests[said[2]]) if said[2] in tests else None
                 found += _with_masks(tree, parent, *said, test)
     return found
@@ -94,7 +95,8 @@ def _in_siblings(tree: Tree, parent: str) -> dict[str, Said]:
     found = {}
     for prefix, folders in groups.items():
         names = [name for folder in folders.values() for name in tree.images[folder]]
-        for form in ("{band}_{id}", "{band}-{id}", "{id}_{band}", "{id}-{band}", "{id}"):
+        forms = ("{band}_{id}", "{band}-{id}", "{id}_{band}", "{id}-{band}", "{id}")
+        for form in (*(prefix + one for one in forms[:2] if prefix), *forms):
             pairs = [
                 (i, band)
                 for band, folder in folders.items()
@@ -149,6 +151,17 @@ def _with_masks(
         if not near or role_of(split_folder(other)[1])[0] != "mask":
             continue
         names = tree.images[other]
+        if (
+            len(
+                {
+                    split
+                    for path in (join(folder, name), join(other, ""))
+                    if (split := split_in(f"{path}/x"))
+                }
+            )
+            > 1
+        ):
+            continue  # train's images with validation's masks
         for affix in affixes(names, MASK_ENDINGS):
             if 2 * len(stripped(names, affix) & ids) >= min(len(ids), len(names)):
                 pairs = Pairs(images=join(folder, name), masks=pattern(other, affix, names))

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-from comp.config import Pairs
 from comp.data.layouts.bands import bands
 from comp.data.layouts.folders import one_folder, pair_trees, parts, twins, two_folders
 from comp.data.layouts.found import Found, find_test, found_pairs
+from comp.data.layouts.joined import joined_codes
 from comp.data.layouts.lists import csv_paths, text_lists
+from comp.data.layouts.merge import merge, twin_of_test
 from comp.data.layouts.nested import folder_an_image, nested
 from comp.data.layouts.pairing import (
-    IMAGES,
-    MASKS,
-    VALIDATION,
     affixes,
     pair_patterns,
     pattern,
     role_of,
     stripped,
 )
+from comp.data.layouts.spelling import spelled_apart
+from comp.data.layouts.standard import doubled, images_masks, train_only, train_val, voc
 from comp.data.layouts.tables import coco, rle_table
 from comp.data.layouts.tree import Tree, split_folder, walk
 from comp.errors import DataError, UsageError, some
@@ -79,13 +78,13 @@ def detect(tree: Tree, asked: Asked = Asked()) -> Found:
         found = LAYOUTS[asked.layout](tree)
         if not found:
             raise DataError(f"{tree.root}: not laid out as {asked.layout}; {_held(tree)}")
-        return _only(tree, found)
+        return _with_test(tree, _only(tree, found))
     for names in (BY_FOLDERS, *((name,) for name in LAST)):
         found = [one for name in names for one in LAYOUTS[name](tree)]
         if found:
-            return _only(tree, found)
+            return _with_test(tree, _only(tree, found))
     raise DataError(
-        f"{tree.root}: no known layout ({', '.join(LAYOUTS)}); {_held(tree)}."
+        f"{tree.root}: no known layout ({', '.join(LAYOUTS)}); {_held(tree)}.{spelled_apart(tree)}"
         " Name the folders with --images DIR --masks DIR; or put images and masks into folders"
         " images/ and masks/ with equal names; or write configs/competition.yaml by hand"
         " (data.train: images and masks patterns, or a manifest)"
@@ -95,6 +94,14 @@ def detect(tree: Tree, asked: Asked = Asked()) -> Found:
 def _held(tree: Tree) -> str:
     held = some(f"{folder or '.'} ({len(names)} images)" for folder, names in tree.images.items())
     return f"found {held or 'no images at all'}"
+
+
+def _with_test(tree: Tree, found: Found) -> Found:
+    """The reading with the test images that are named as its training images are, if it has none."""
+    if found.test is not None or found.test_pattern is not None or not found.train:
+        return found
+    bands = (found.data or {}).get("bands", ())
+    return replace(found, test_pattern=twin_of_test(tree, found.train[0].images or "", bands))
 
 
 def _only(tree: Tree, found: list[Found]) -> Found:
@@ -112,6 +119,8 @@ def _only(tree: Tree, found: list[Found]) -> Found:
     if len(kept) == 1:
         return kept[0]
     if len({one.layout for one in kept}) == 1:
+        if (whole := merge(tree, kept)) is not None:
+            return whole
         if len({one.place for one in kept}) == 1:
             told = "; ".join(f"{one.train[0].images} with {one.train[0].masks}" for one in kept)
             raise DataError(
@@ -189,114 +198,23 @@ def _same_ids(tree: Tree, images: str, masks: str) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=8)
-def _siblings(tree: Tree, images: tuple[str, ...], masks: tuple[str, ...]) -> dict[str, Pairs]:
-    """Parent folder -> pairs, for every image folder with a mask folder beside it."""
-    found: dict[str, Pairs] = {}
-    for parent, below in sorted(tree.children.items()):
-        held = [folder for folder in below if folder in tree.images]
-        for folder in held:
-            if split_folder(folder)[1].lower() not in images:
-                continue
-            for other in held:
-                if split_folder(other)[1].lower() not in masks:
-                    continue
-                pairs = pair_patterns(tree, folder, other)
-                if pairs is not None and parent in found:
-                    raise DataError(
-                        f"{tree.root / parent}: two ways to pair: {found[parent].images} with"
-                        f" {found[parent].masks}, or {pairs.images} with {pairs.masks};"
-                        " decide with `comp init --images DIR --masks DIR`"
-                    )
-                if pairs is not None:
-                    found[parent] = pairs
-    return found
-
-
-def _voc(tree: Tree) -> list[Found]:
-    """JPEGImages/x.jpg and SegmentationClass/x.png, as in the archives of Pascal VOC."""
-    pairs = _siblings(tree, ("jpegimages",), ("segmentationclass",))
-    return [
-        found_pairs("voc", place, (one,), find_test(tree, place)) for place, one in pairs.items()
-    ]
-
-
-def _train_val(tree: Tree) -> list[Found]:
-    """{train,val}/{images,masks}: the makers divided the set."""
-    found = []
-    pairs = _siblings(tree, IMAGES, MASKS)
-    for folder, train in pairs.items():
-        place, last = split_folder(folder)
-        if last.lower() != "train":
-            continue
-        vals = [
-            v
-            for v in pairs
-            if split_folder(v)[0] == place and split_folder(v)[1].lower() in VALIDATION
-        ]
-        if len(vals) > 1:
-            raise DataError(f"{tree.root / place}: {some(vals)} all look like the validation part")
-        if vals:
-            val = pairs[vals[0]].model_copy(update={"split": "val"})
-            found.append(found_pairs("train_val", place, (train, val), find_test(tree, place)))
-    return found
-
-
-def _train_only(tree: Tree) -> list[Found]:
-    """train/{images,masks}, with test/ beside it or not."""
-    found = []
-    for folder, one in _siblings(tree, IMAGES, MASKS).items():
-        place, last = split_folder(folder)
-        if last.lower() == "train":
-            found.append(found_pairs("train", place, (one,), find_test(tree, place)))
-    return found
-
-
-def _doubled(tree: Tree) -> list[Found]:
-    """images/images/x and label/label/x_label: each folder inside one of its own name."""
-    found: list[Found] = []
-    doubles = []
-    for folder in sorted(tree.images):
-        above, last = split_folder(folder)
-        if split_folder(above)[1].lower() == last.lower():
-            doubles.append((split_folder(above)[0], last.lower(), folder))
-    for place, last, images in doubles:
-        if last not in IMAGES:
-            continue
-        for other, word, masks in doubles:
-            if word in MASKS and other == place:
-                pairs = pair_patterns(tree, images, masks)
-                if pairs is not None:
-                    found.append(found_pairs("doubled", place, (pairs,), find_test(tree, place)))
-    return found
-
-
-def _images_masks(tree: Tree) -> list[Found]:
-    """images/x and masks/x, with test/images/ beside them or not."""
-    return [
-        found_pairs("images_masks", place, (one,), find_test(tree, place))
-        for place, one in _siblings(tree, IMAGES, MASKS).items()
-        if split_folder(place)[1].lower() != "test"
-    ]
-
-
 # Where two explain the same folders, the first is taken.
 LAYOUTS: dict[str, Callable[[Tree], list[Found]]] = {
-    "voc": _voc,
-    "train_val": _train_val,
-    "train": _train_only,
-    "doubled": _doubled,
+    "voc": voc,
+    "train_val": train_val,
+    "train": train_only,
+    "doubled": doubled,
     "bands": bands,
     "folder_an_image": folder_an_image,
     "nested": nested,
     "twins": twins,
     "parts": parts,
     "one_folder": one_folder,
-    "images_masks": _images_masks,
+    "images_masks": images_masks,
     "csv_paths": csv_paths,
     "text_lists": text_lists,
     "coco": coco,
-    "rle_table": rle_table,
+    "rle_table": lambda tree: rle_table(tree) or joined_codes(tree),
     "two_folders": two_folders,
 }
 LAST = ("csv_paths", "text_lists", "coco", "rle_table", "two_folders")  # where no folder says it

@@ -10,6 +10,7 @@ from comp.data.layouts.pairing import (
     MASK_NAME,
     MASKS,
     best_affixes,
+    label_kind,
     pair_names,
     pair_patterns,
     pattern,
@@ -72,8 +73,9 @@ def pair_trees(tree: Tree, layout: str, place: str, images: str, masks: str) -> 
     both = [rest for rest in inside if join(masks, rest) in tree.images]
     if not both:
         return None
+    heads = {rest: split_of(rest.split("/")[0]) for rest in inside}
     pairs: list[Pairs] = []
-    test = None
+    test, test_pattern = None, None
     if all(split_of(rest) for rest in inside):
         for rest, folder in inside.items():
             one = pair_patterns(tree, folder, join(masks, rest), split_of(rest))
@@ -81,25 +83,49 @@ def pair_trees(tree: Tree, layout: str, place: str, images: str, masks: str) -> 
                 test = folder
             elif one is not None:
                 pairs.append(one)
-    else:
-        members = [
-            Member(rest, "", "", tree.images[inside[rest]], tree.images[join(masks, rest)])
-            for rest in both
-        ]
-        affix = best_affixes([(m.image_names, m.mask_names) for m in members])
-        if affix is not None:
-            names = [name for rest in inside for name in tree.images[inside[rest]]]
-            others = [name for m in members for name in m.mask_names]
-            pairs.append(
-                Pairs(
-                    images=pattern(f"{images}/{{dir}}", affix[0], names),
-                    masks=pattern(f"{masks}/{{dir}}", affix[1], others),
-                )
-            )
+    elif all(heads.values()) or not any(heads.values()):
+        for head in dict.fromkeys(rest.split("/")[0] if heads[rest] else "" for rest in inside):
+            below = {r: f for r, f in inside.items() if not head or r.split("/")[0] == head}
+            one = _pair_below(tree, (images, masks), head, below)
+            if one is not None and split_of(head) == "test":
+                test_pattern = one.images
+            elif one is not None:
+                pairs.append(one)
     if not pairs or len({p.split for p in pairs}) < len(pairs):
         return None
     claims = frozenset((inside[rest], join(masks, rest)) for rest in both)
-    return found_pairs(layout, place, tuple(pairs), test, claims=claims)
+    pairs.sort(key=lambda one: one.split == "val")
+    more = {"test_pattern": test_pattern} if test_pattern else {}
+    return found_pairs(layout, place, tuple(pairs), test, claims=claims, **more)
+
+
+def _pair_below(
+    tree: Tree, kinds: tuple[str, str], head: str, inside: dict[str, str]
+) -> Pairs | None:
+    """The folders below `images/head` and `masks/head` as one pattern with {dir}.
+
+    Args:
+        kinds: the folders of images and of masks; head: the part below them, or "".
+        inside: what the folders are called below the kinds -> the folders of images.
+    """
+    images, masks = (join(kind, head) for kind in kinds)
+    held = {rest: tree.images.get(join(kinds[1], rest), []) for rest in inside}
+    kind = label_kind([name for names in held.values() for name in names])
+    members = [
+        Member(rest, "", "", tree.images[folder], [n for n in held[rest] if stem(n).endswith(kind)])
+        for rest, folder in inside.items()
+        if held[rest]
+    ]
+    affix = best_affixes([(m.image_names, m.mask_names) for m in members])
+    if affix is None:
+        return None
+    names = [name for folder in inside.values() for name in tree.images[folder]]
+    others = [name for m in members for name in m.mask_names]
+    return Pairs(
+        images=pattern(f"{images}/{{dir}}", affix[0], names),
+        masks=pattern(f"{masks}/{{dir}}", affix[1], others),
+        split="val" if split_of(head) == "val" else "train",
+    )
 
 
 def one_folder(tree: Tree) -> list[Found]:
@@ -133,13 +159,30 @@ def two_folders(tree: Tree) -> list[Found]:
                     (found if says else doubtful).append(
                         found_pairs("two_folders", parent, (one,), find_test(tree, parent))
                     )
+    found += [] if found else _masks_below(tree)
     if not found and doubtful:
-        a, b = next(iter(doubtful[0].claims))
+        a, b = sorted(next(iter(doubtful[0].claims)))
+        all_of = sorted({folder for one in doubtful for claim in one.claims for folder in claim})
         raise DataError(
-            f"{tree.root}: {a} and {b} hold the same names, and nothing says which are the masks;"
+            f"{tree.root}: {' and '.join(all_of[:8])} hold the same names, and nothing says which are the masks;"
             f" decide with `comp init --images {_quoted(a)} --masks {_quoted(b)}`, or the other way"
             " round"
         )
+    return found
+
+
+def _masks_below(tree: Tree) -> list[Found]:
+    """`images/x` with `annotations/trimaps/x`: the masks lie in a folder of a folder named for them."""
+    found = []
+    for parent, below in sorted(tree.children.items()):
+        images = [f for f in below if f in tree.images and split_folder(f)[1].lower() in IMAGES]
+        above = [f for f in below if f not in tree.images and split_folder(f)[1].lower() in MASKS]
+        for i in images:
+            for masks in (m for f in above for m in tree.children.get(f, []) if m in tree.images):
+                one = pair_patterns(tree, i, masks)
+                if one is not None:
+                    test = find_test(tree, parent)
+                    found.append(found_pairs("two_folders", parent, (one,), test))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from comp.data.layouts.found import Found
@@ -23,6 +23,7 @@ from comp.formats.table import read_table
 MASK_COLUMN = re.compile(rf"(?i).*(?:{MASK_WORD}).*|y")
 IMAGE_COLUMN = re.compile(r"(?i).*(?:im(?:a)?ge?s?|file|path|input|picture|photo).*|x")
 ID_COLUMN = re.compile(r"(?i)(?:image)?_?id")
+LOOKED_AT = 40  # lines of a text list
 SPLIT_COLUMN = re.compile(r"(?i)split|set|subset|part|phase|fold")
 
 
@@ -31,7 +32,8 @@ class Listed:
     """What one list says: a row an image.
 
     Args:
-        images, masks: paths relative to the root; None: named but not there; no masks: test images.
+        images, masks: paths relative to the root; None: named but not there; "": left blank; no
+            masks: test images.
         splits: train, val, test, or "" where the list does not say.
         ids: where the list gives them.
         dropped: prefix of its paths that is no folder here.
@@ -70,10 +72,8 @@ def read_csv_lists(tree: Tree) -> list[Listed]:
         if not paths:
             continue
         image, mask = _roles(list(paths), path)
-        split = next((c for c in columns if SPLIT_COLUMN.fullmatch(c)), None)
-        words = [split_of(cell.strip()) for cell in columns[split]] if split else []
         by_file = split_of(stem(split_folder(path)[1].lower().removesuffix(".gz")))
-        splits = words if any(words) else [by_file] * len(frame)
+        splits = split_words(columns) or [by_file] * len(frame)
         ids = next((c for c in columns if ID_COLUMN.fullmatch(c) and c not in paths), None)
         unique = ids is not None and len(set(columns[ids])) == len(frame)
         found.append(
@@ -87,6 +87,16 @@ def read_csv_lists(tree: Tree) -> list[Listed]:
             )
         )
     return found
+
+
+def split_words(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """train, val, test or "" for each row, from the first column that says so; [] where none does."""
+    for column, cells in columns.items():
+        if SPLIT_COLUMN.fullmatch(column.strip()):
+            words = [split_of(cell.strip()) for cell in cells]
+            if any(words):
+                return words
+    return []
 
 
 def _roles(columns: Sequence[str], source: str) -> tuple[str, str | None]:
@@ -134,7 +144,8 @@ def _halves(lines: Sequence[str], tree: Tree, path: str) -> list[tuple[str, str]
     if mark is not None:
         parts = [line.partition(mark) for line in lines]
         return [(a, b) for a, _, b in parts]
-    if split_line(lines[0], tree, path) is None:
+    halves = [split_line(line, tree, path) for line in lines[:LOOKED_AT]]
+    if not any(halves):
         return None
     return [split_line(line, tree, path) or (line, "") for line in lines]
 
@@ -209,10 +220,10 @@ def rows_of(lists: Sequence[Listed]) -> tuple[tuple[Row, ...], list[str], list[s
         masks = one.masks or [None] * len(one.images)
         lost = []
         for n, (image, mask) in enumerate(zip(one.images, masks, strict=True)):
-            if image is None or (mask is None and one.masks is not None):
+            split = one.splits[n]
+            if not image or (mask is None and one.masks is not None):
                 lost.append(n + 1)
                 continue
-            split = one.splits[n]
             if mask is None and split != "test":
                 continue
             image_id = one.ids[n] if one.ids else image
@@ -230,8 +241,8 @@ def rows_of(lists: Sequence[Listed]) -> tuple[tuple[Row, ...], list[str], list[s
                 rows[image] = row
         if lost:
             problems.append(
-                f"{one.source}: {len(lost)} rows leave a cell blank or name a file that is not there,"
-                f" and are left out: rows {some(lost)}; an image without objects needs a mask file"
+                f"{one.source}: {len(lost)} rows name a file that is not there, or no image, and are"
+                f" left out: rows {some(lost)}"
             )
     found = list(rows.values())
     if len({row.image_id for row in found}) < len(found):

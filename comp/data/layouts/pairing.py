@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from comp.config import Pairs
 from comp.data.layouts.tree import Tree, join, stem
 
-IMAGES = ("images", "image", "imgs", "img")
-MASKS = ("masks", "mask", "labels", "label", "annotations", "gt", "targets")
+IMAGES = ("images", "image", "imgs", "img", "leftimg8bit")
+MASKS = ("masks", "mask", "labels", "label", "annotations", "gt", "targets", "gtfine", "gtcoarse")
+LABEL_KINDS = ("labelids", "labeltrainids", "semantic", "masks", "mask", "labels", "label", "seg")
 VALIDATION = ("val", "valid", "validation")
 MASK_ENDINGS = ("_label", "_labels", "_mask", "_masks", "_seg", "_gt", "-mask", "_annotation")
 IMAGE_ENDINGS = ("_image", "_img", "_sat")
@@ -34,7 +35,8 @@ def masks_of_test(folder: str) -> bool:
     """True when a path says masks and the test part: `testannot`, `test/masks`, `labels/test`."""
     roles = [role_of(part) for part in folder.split("/")]
     says = {split_of(rest) for _, rest in roles}
-    return "test" in says and any(kind == "mask" for kind, _ in roles)
+    named = any(part.lower() in MASKS for part in folder.split("/"))
+    return "test" in says and (named or any(kind == "mask" for kind, _ in roles))
 
 
 def pair_patterns(tree: Tree, images: str, masks: str, split: str = "train") -> Pairs | None:
@@ -58,6 +60,21 @@ def pair_names(
         masks=pattern(masks, b, mask_names),
         split="val" if split == "val" else "train",
     )
+
+
+def label_kind(names: Sequence[str]) -> str:
+    """The ending of the label masks where a folder holds other pictures of the same ids too; else "".
+
+    Cityscapes: `x_gtFine_labelIds` beside `x_gtFine_color` and `x_gtFine_instanceIds`.
+    """
+    tails: dict[str, set[str]] = {}
+    for name in map(stem, names):
+        head, _, tail = name.rpartition("_")
+        tails.setdefault(tail, set()).add(head)
+    if len(tails) < 2 or len({frozenset(heads) for heads in tails.values()}) > 1:
+        return ""
+    said = {tail.lower(): tail for tail in tails}
+    return next(("_" + said[kind] for kind in LABEL_KINDS if kind in said), "")
 
 
 Affix = tuple[str, str]
@@ -107,7 +124,8 @@ def _cuts(shared: str, stems: Sequence[str]) -> list[str]:
     word = re.sub(r"[0-9]+$", "", shared)
     if word and all(stem[len(word) : len(word) + 1].isdigit() for stem in stems):
         ends.append(len(word))
-    return [shared[:n] for n in sorted(set(ends))[-4:]]
+    ends = sorted(set(ends))
+    return [shared[:n] for n in dict.fromkeys([*ends[:2], *ends[-4:]])]
 
 
 def stripped(names: Iterable[str], affix: Affix) -> set[str]:

@@ -14,6 +14,7 @@ from comp.errors import DataError
 
 MAX_LIST_BYTES = 64 << 20
 SAMPLE = 40  # cells looked at before the whole column is
+BLANKS = ("nan", "none", "null", "na", "n/a", "<na>", "-")  # as tables are written without a value
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Resolved:
     """A column of paths.
 
     Args:
-        paths: the file of each cell, relative to the root; None: it is not there.
+        paths: the file of each cell, relative to the root; "": a blank cell; None: it is not there.
         dropped: what every cell began with that is no folder here.
     """
 
@@ -58,11 +59,16 @@ def resolve(cells: Sequence[str], tree: Tree, source: str) -> Resolved | None:
         if ".." in parts:
             raise DataError(f"{source}: {cell!r} leaves the data's root; expected paths below it")
     named = [_file(parts, base, drop) if len(parts) > drop else "" for parts in split]
-    dropped = "/".join(filled[0][:drop])
-    return Resolved([n if n in tree.image_set else None for n in named], dropped)
+    paths: list[str | None] = [name if name in tree.image_set else None for name in named]
+    for n, parts in enumerate(split):
+        if not parts:
+            paths[n] = ""
+    return Resolved(paths, "/".join(filled[0][:drop]))
 
 
 def _parts(cell: str) -> list[str]:
+    if cell.strip().lower() in BLANKS:
+        return []
     return [p for p in cell.strip().replace("\\", "/").split("/") if p not in ("", ".")]
 
 
@@ -95,10 +101,17 @@ def split_line(line: str, tree: Tree, source: str) -> tuple[str, str] | None:
 
 
 def guess_separator(lines: Sequence[str], tree: Tree, source: str) -> str | None:
-    """The mark between the two paths of nearly every line, where each line holds it once."""
+    """The mark between the two paths of nearly every line, where each line holds it once.
+
+    A line without it names an image alone: its mask is left blank.
+    """
     for mark in ("\t", ",", ";", " "):
-        if sum(line.count(mark) == 1 for line in lines) >= 0.9 * len(lines) and (
-            split_line(lines[0], tree, source) or split_line(lines[-1], tree, source)
+        once = [line for line in lines if line.count(mark) == 1]
+        none = sum(mark not in line for line in lines)
+        if (
+            once
+            and len(once) + none >= 0.9 * len(lines)
+            and (split_line(once[0], tree, source) or split_line(once[-1], tree, source))
         ):
             return mark
     return None

@@ -12,7 +12,7 @@ from comp.data.layouts.found import Found, plain_pattern
 from comp.data.layouts.pairing import extension, split_of
 from comp.data.layouts.tree import Tree, join, split_folder, stem
 from comp.data.sources.coco import CocoTable, looks_like_coco, read_coco
-from comp.data.sources.tables import Shape, Table, code_shape, is_sample, read_tables
+from comp.data.sources.tables import Shape, Table, code_shape, heads_of, is_sample, read_tables
 from comp.data.sources.truth import coco_keys
 from comp.errors import DataError, some
 
@@ -42,7 +42,7 @@ def _folder_of(tree: Tree, table: Table) -> tuple[str, bool, Shape] | None:
     """(folder, ids are whole file names, shape) of the images that the table speaks of most."""
     best: tuple[int, str, bool, Shape] | None = None
     cells = {cell for column in table.frame.columns for cell in table.frame[column]}
-    cells |= {cell.rpartition("_")[0] for cell in cells}
+    cells |= heads_of(cells)
     for folder, names in sorted(tree.images.items()):
         for whole in (False, True):
             ids = {name if whole else stem(name) for name in names}
@@ -60,8 +60,10 @@ def _folder_of(tree: Tree, table: Table) -> tuple[str, bool, Shape] | None:
 def _by_table(
     tree: Tree, table: Table, folder: str, whole: bool, shape: Shape, tables: Sequence[Table]
 ) -> Found:
+    if shape.doubt:
+        raise DataError(f"{table.name}: {shape.doubt}")
     images = join(folder, "{id}") if whole else plain_pattern(tree, folder)
-    data: dict[str, Any] = {"train_rle": {"file": table.name, **_keys(shape)}}
+    data: dict[str, Any] = {"train_rle": {"file": table.name, **rle_keys(shape)}}
     above = split_folder(folder)[0]
     tests = [f for f in sorted(tree.images) if f != folder and _is_test(f)]
     sample = next((t for t in tables if is_sample(t.name)), None)
@@ -94,12 +96,14 @@ def _by_table(
     )
 
 
-def _keys(shape: Shape) -> dict[str, Any]:
+def rle_keys(shape: Shape) -> dict[str, Any]:
     values: dict[str, Any] = {"id_column": shape.id_column, "rle_column": shape.rle_column}
     if shape.class_column is not None:
         values["class_column"] = shape.class_column
     if shape.class_in_id:
         values["class_in_id"] = True
+    if shape.code != "pairs":
+        values["code"] = shape.code
     return {**values, "row": shape.row, "empty": shape.empty}
 
 
@@ -108,7 +112,7 @@ def _test_folder(tree: Tree, tests: Sequence[str], sample: Table | None, whole: 
     if sample is None or not tests:
         return tests[0] if tests else None
     cells = {cell for column in sample.frame.columns for cell in sample.frame[column]}
-    cells |= {cell.rpartition("_")[0] for cell in cells}
+    cells |= heads_of(cells)
     n_of = {
         f: sum((name if whole else stem(name)) in cells for name in tree.images[f]) for f in tests
     }
@@ -135,7 +139,8 @@ def coco(tree: Tree) -> list[Found]:
     Raises:
         DataError: several of one part, or of different categories; images that are nowhere.
     """
-    every = [_annotated(tree, path) for path in tree.files(".json") if _is_coco(tree, path)]
+    files = tree.files(".json", ".jsonl", ".ndjson")
+    every = [_annotated(tree, path) for path in files if _is_coco(tree, path)]
     used = [one for one in every if one.split != "test"]
     tests = [_pattern_of(tree, one) for one in every if one.split == "test"]
     if not used:
@@ -219,19 +224,23 @@ def _folder_of_coco(tree: Tree, path: str, table: CocoTable) -> str | None:
     )
     best: tuple[int, str] | None = None
     for folder in folders:
-        n = sum(join(folder, name) in tree.image_set for name in table.images)
+        n = len(_named(tree, folder, table))
         if n and (best is None or n > best[0]):
             best = (n, folder)
     return None if best is None else best[1]
 
 
-def _named(tree: Tree, one: Annotated) -> list[str]:
-    return [name for name in one.table.images if join(one.folder, name) in tree.image_set]
+def _named(tree: Tree, folder: str, table: CocoTable) -> list[str]:
+    """The files below `folder` that the JSON names, relative to it."""
+    if not table.by_stem:
+        return [name for name in table.images if join(folder, name) in tree.image_set]
+    here = tree.images.get(folder, [])
+    return [name for name in here if stem(name) in table.images]
 
 
 def _pattern_of(tree: Tree, one: Annotated) -> str:
     """The pattern of the images; {dir} where the JSON names them with folders of more than one name."""
-    named = _named(tree, one)
+    named = _named(tree, one.folder, one.table)
     above = {split_folder(name)[0] for name in named}
     inside = above.pop() if len(above) == 1 else "{dir}"
     return join(join(one.folder, inside), f"{{id}}.{extension(named)}")
@@ -239,6 +248,8 @@ def _pattern_of(tree: Tree, one: Annotated) -> str:
 
 def _absent(tree: Tree, one: Annotated) -> int:
     """Images beside the named ones of which the JSON says nothing."""
-    beside = {join(one.folder, split_folder(name)[0]) for name in _named(tree, one)}
+    beside = {
+        join(one.folder, split_folder(name)[0]) for name in _named(tree, one.folder, one.table)
+    }
     found = [join(f, name) for f in beside for name in tree.images.get(f, [])]
     return len(found) - len(coco_keys(one.table, {path: path for path in found}))

@@ -1,7 +1,7 @@
 """The leak radar: which images show the same thing, so that no fold is scored on what it was trained on.
 
-Five witnesses (near duplicates, seams between crops, names in sequence, a column of the meta table,
-places on the map) -> one group an image. Each says what it found and what chance would find.
+Six witnesses (near duplicates, seams between crops, overlaps, names in sequence, a column of the meta
+table, places on the map) -> one group an image. Each says what it found and what chance would find.
 """
 
 from comp.data.leaks.auto import AUTO, auto_groups, meta_columns

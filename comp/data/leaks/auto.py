@@ -23,7 +23,7 @@ from comp.formats.table import read_table
 
 __all__ = ["AUTO", "auto_groups", "meta_columns"]
 
-VERSION = 2  # raise it when the same images may give other groups
+VERSION = 3  # raise it when the same images may give other groups
 
 
 def auto_groups(

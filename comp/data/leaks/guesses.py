@@ -258,3 +258,18 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def few_groups(n: int, largest: int, n_images: int, n_splits: int) -> str:
+    """What a person can do whose images are parts of too few pictures, in one line.
+
+    Args:
+        n: groups, images that stand alone among them; largest: images in the largest of them.
+    """
+    fewer = f"lower folds.n_splits to {n}, or " if n > 1 else ""
+    return (
+        f"{n} group{'s' * (n != 1)} ({largest} of {n_images} images in the largest) cannot fill {n_splits} folds:"
+        f" {fewer}cut the picture into blocks: put a column with a block for each image into data.meta"
+        " (`comp verify` writes where overlapping images lie: places in its JSON), leave out of data.train"
+        " the images between two blocks, which show both, and use `comp folds --groups COLUMN`"
+    )

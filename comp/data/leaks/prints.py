@@ -6,11 +6,12 @@ Everything that compares images pair by pair works on these, so no image is open
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from comp.data.images.tif_rows import LARGE_PIXELS
+from comp.data.leaks.marks import NO_MARKS, Marks, find_marks
 
 THUMB = 64  # side of the small picture
 LINE = 512  # most pixels of a line that are compared
@@ -30,6 +31,7 @@ class ImagePrint:
         lines: left, right, top, bottom: each (2, l, b) uint8 or float32, the outermost line and the
             one inside it, l <= LINE points at even distances, b <= BANDS.
         look: (7,) float32: what it looks like as a whole: mean and spread of three bands, roughness.
+        marks: by which crops that overlap are found; none of an image that comes in bands.
     """
 
     size: tuple[int, int]
@@ -37,6 +39,7 @@ class ImagePrint:
     contrast: float
     lines: tuple[np.ndarray, ...]
     look: np.ndarray
+    marks: Marks = NO_MARKS
 
 
 def make_print(image: np.ndarray) -> ImagePrint:
@@ -49,7 +52,7 @@ def make_print(image: np.ndarray) -> ImagePrint:
         return print_bands((image.shape[0], image.shape[1]), [image])[0]
     edges = _Edges((image.shape[0], image.shape[1]))
     edges.add(image, 0)
-    return _print(edges, image[:, :, :BANDS])
+    return replace(_print(edges, image[:, :, :BANDS]), marks=find_marks(image[:, :, :BANDS]))
 
 
 def print_bands(

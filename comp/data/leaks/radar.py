@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from comp.data.leaks.guesses import Guess, guess_by_column, guess_by_folder, guess_by_name
+from comp.data.leaks.guesses import (
+    Guess,
+    few_groups,
+    guess_by_column,
+    guess_by_folder,
+    guess_by_name,
+)
 from comp.data.leaks.near import NearPair, find_near_duplicates
+from comp.data.leaks.overlaps import NO_OVERLAPS, Overlap, Overlaps, find_overlaps
 from comp.data.leaks.places import guess_by_place, read_footprint
 from comp.data.leaks.prints import ImagePrint
-from comp.data.leaks.seams import Seams, find_seams
+from comp.data.leaks.seams import Seam, Seams, find_seams
 from comp.data.leaks.unions import Unions, sets_of
 from comp.errors import some
 
@@ -26,6 +34,8 @@ TRUST = (
     "sequence",
 )  # witnesses that group all images; one is used
 
+Link = TypeVar("Link", Seam, Overlap)
+
 
 @dataclass(frozen=True)
 class Leaks:
@@ -35,6 +45,8 @@ class Leaks:
         ids: of all; n_train: how many of them are training images.
         near: near duplicates; seams: crops of one picture; both also across train and test.
         guesses: groups of the training images that names, table and map suggest, used or not.
+        overlaps: images that share pixels, at any shift.
+        n_splits: folds that the groups should fill.
     """
 
     ids: tuple[str, ...]
@@ -42,11 +54,14 @@ class Leaks:
     near: tuple[NearPair, ...]
     seams: Seams
     guesses: tuple[Guess, ...] = ()
+    overlaps: Overlaps = NO_OVERLAPS
+    n_splits: int = 2
 
     @property
     def links(self) -> list[tuple[int, int]]:
         """Pairs that belong together by their pixels."""
-        return [(p.i, p.j) for p in self.near] + [(s.i, s.j) for s in self.seams.links]
+        crops: list[Seam | Overlap] = [*self.seams.links, *self.overlaps.links]
+        return [(p.i, p.j) for p in self.near] + [(crop.i, crop.j) for crop in crops]
 
     def linked(self, links: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
         """(training images that such links bind to any other image, sets, the largest set)."""
@@ -91,7 +106,7 @@ class Leaks:
         """(n_train,) int64: one number a group, by the pixels and the guesses given.
 
         A crop that lies in the test set still binds its neighbours: they show one picture. Where the
-        map groups the images, seams say nothing more and do not join its blocks.
+        map groups the images, seams and overlaps say nothing more and do not join its blocks.
         """
         unions = Unions(len(self.ids))
         mapped = any(guess.witness == "map" for guess in used)
@@ -108,26 +123,60 @@ class Leaks:
         n, sets, largest = self.linked([(p.i, p.j) for p in self.near])
         lines.append(
             f"near duplicates: {n} of {self.n_train} training images"
-            + (f", {_many(sets, 'set')}, the largest of {largest} images" if sets else "")
+            + (f", {many(sets, 'set')}, the largest of {largest} images" if sets else "")
         )
-        lines.append(self.seams.told)
-        tested = " (test images counted)" if len(self.ids) > self.n_train else ""
-        if self.seams.believed:
-            n, sets, largest = self.linked([(s.i, s.j) for s in self.seams.links])
-            lines.append(
-                f"crops of one picture: {n} of {self.n_train} training images are linked;"
-                f" {_many(sets, 'picture')}, the largest of {largest} crops{tested}"
-                if n
-                else "crops of one picture: none"
-            )
-        else:
-            lines.append("seams are not believed: chance finds as many")
+        lines += self._told_of(
+            "seams", self.seams.told, self.seams.believed, self.seams.links, "crops of one picture"
+        )
+        lines += self._told_of(
+            "overlaps", self.overlaps.told, self.overlaps.believed, self.overlaps.links,
+            "images that overlap",
+        )  # fmt: skip
         if across := self.across(self.links):
             named = some(f"{self.ids[i]} ~ {self.ids[j]}" for i, j in across)
             n = len({i for i, _ in across})
-            lines.append(f"{_many(n, 'training image')} and test images show one picture: {named}")
+            lines.append(f"{many(n, 'training image')} and test images show one picture: {named}")
         lines += [guess.told for guess in self.guesses]
         return lines
+
+    def _told_of(
+        self, what: str, found: str, believed: bool, links: Sequence[Seam | Overlap], linked: str
+    ) -> list[str]:
+        """What one witness of the pixels found, and which images that links."""
+        if not believed:
+            return [found, f"{what} are not believed: chance finds as many"]
+        n, sets, largest = self.linked([(link.i, link.j) for link in links])
+        if not n:
+            return [found, f"{linked}: none"]
+        tested = " (test images counted)" if len(self.ids) > self.n_train else ""
+        return [
+            found,
+            f"{linked}: {n} of {self.n_train} training images are linked; {many(sets, 'picture')},"
+            f" the largest of {largest} crops{tested}{self._how(links)}",
+        ]
+
+    def _how(self, links: Sequence[Seam | Overlap]) -> str:
+        """How far overlapping images lie apart, the commonest shift first."""
+        shifts = Counter((abs(o.down), abs(o.right)) for o in links if isinstance(o, Overlap))
+        if not shifts:
+            return ""
+        (down, right), n = shifts.most_common(1)[0]
+        shares = [o.share for o in links if isinstance(o, Overlap)]
+        often = (
+            f"most often {down} px down and {right} px right of each other ({n} of {len(links)})"
+        )
+        return f"; they share {np.median(shares):.0%} of an image (median)" + (
+            f", {often}" if n > 1 else ""
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to do where the groups cannot fill the folds; "" where they can."""
+        sizes = np.bincount(self.joined([g for g in self.guesses if g.used]))
+        n = int(np.count_nonzero(sizes))
+        if n >= self.n_splits or self.n_train < self.n_splits:
+            return ""
+        return few_groups(n, int(sizes.max()), self.n_train, self.n_splits)
 
     @property
     def summary(self) -> str:
@@ -138,7 +187,7 @@ class Leaks:
         counts = {name: names.count(name) for name in set(names)}
         alone = self.n_train - len(names)
         return (
-            f"{len(names)} of {self.n_train} training images in {_many(len(counts), 'group')}, the largest of"
+            f"{len(names)} of {self.n_train} training images in {many(len(counts), 'group')}, the largest of"
             f" {max(counts.values())}; {alone} stand alone"
         )
 
@@ -148,7 +197,8 @@ def _same(a: Sequence[str], b: Sequence[str]) -> bool:
     return len(set(a)) == len(set(b)) == len(set(zip(a, b, strict=True)))
 
 
-def _many(n: int, noun: str) -> str:
+def many(n: int, noun: str) -> str:
+    """``1 group``, ``2 groups``."""
     return f"{n} {noun}" + "s" * (n != 1)
 
 
@@ -175,8 +225,10 @@ def look_for_leaks(
     )
     twins = {i for m in sets_of(len(ids), [(p.i, p.j) for p in near]) for i in m[1:]}
     kept = [k for k, i in enumerate(there) if i not in twins]
-    seams = _placed(find_seams(seen, kept), there)
-    found = Leaks(tuple(ids), n_train, near, seams)
+    seams, overlaps = find_seams(seen, kept), find_overlaps(seen, kept)
+    seams = replace(seams, links=_placed(seams.links, there))
+    overlaps = replace(overlaps, links=_placed(overlaps.links, there))
+    found = Leaks(tuple(ids), n_train, near, seams, (), overlaps, n_splits)
     trained = [found.look if found is not None else None for found in prints[:n_train]]
     guesses: list[Guess] = []
     if n_train > 1 and all(look is not None for look in trained):
@@ -192,7 +244,7 @@ def look_for_leaks(
         placed := guess_by_place([read_footprint(p) for p in paths[:n_train]], n_splits)
     ) is not None:
         guesses.append(placed)
-    return Leaks(tuple(ids), n_train, near, seams, _choose(found, guesses, n_splits))
+    return replace(found, guesses=_choose(found, guesses, n_splits))
 
 
 def _choose(leaks: Leaks, guesses: Sequence[Guess], n_splits: int) -> tuple[Guess, ...]:
@@ -214,7 +266,7 @@ def _choose(leaks: Leaks, guesses: Sequence[Guess], n_splits: int) -> tuple[Gues
             if guess.witness == "folders":  # people made them: they count while they fill the folds
                 lump = int(np.count_nonzero(sizes)) < n_splits
             if lump:
-                why = f"joined with the seams it would make one group of {both} images"
+                why = f"joined with seams and overlaps it would make one group of {both} images"
                 guess = replace(guess, used=False, why=why)
             else:
                 chosen = guess
@@ -222,10 +274,6 @@ def _choose(leaks: Leaks, guesses: Sequence[Guess], n_splits: int) -> tuple[Gues
     return tuple(said)
 
 
-def _placed(seams: Seams, there: list[int]) -> Seams:
-    """Seams between the images that were looked at -> between all."""
-    links = tuple(
-        type(s)(there[s.i], there[s.j], s.side, s.step, s.correlation, s.margin)
-        for s in seams.links
-    )
-    return Seams(links, seams.rule, seams.n_found, seams.n_null)
+def _placed(links: Sequence[Link], there: Sequence[int]) -> tuple[Link, ...]:
+    """Links between the images that were looked at -> between all."""
+    return tuple(replace(link, i=there[link.i], j=there[link.j]) for link in links)

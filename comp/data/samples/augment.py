@@ -37,6 +37,16 @@ NOT_HERE = {
     "ToTensor3D": "samples become tensors after augmentation",
     "Lambda": "name your own code as package.module:Name",
 }
+NOT_HERE |= {
+    name: f"several images in one are asked for by train.mix: {{{key}: 0.5}}"
+    for key, names in {
+        "mosaic": ("Mosaic",),
+        "mixup": ("MixUp", "Mixup"),
+        "cutmix": ("CutMix", "Cutmix"),
+        "copy_paste": ("CopyPaste", "CopyAndPaste"),
+    }.items()
+    for name in names
+}
 PROBES = 6  # dry runs a transform, so that a random quarter turn of a non-square sample shows
 
 

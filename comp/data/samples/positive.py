@@ -10,6 +10,8 @@ from comp.data.cache.cache import Cache
 from comp.data.images.resize import resize_image, resize_labels
 from comp.data.samples.crop import random_crop
 
+_PIXELS = 1 << 20  # that are compared at once: a comparison that stays in the processor's cache
+
 
 class Pixels:
     """Random pixels of a class in cached labels, each as likely as any other.
@@ -33,7 +35,7 @@ class Pixels:
         plane, value = (labels[klass], 1) if self.planes else (labels, self.first + klass)
         ends = self._ends.get((number, klass))
         if ends is None:
-            ends = np.cumsum(np.count_nonzero(plane == value, axis=1))
+            ends = np.cumsum(_count_rows(plane, value))
             self._ends[number, klass] = ends
         if ends[-1] == 0:
             return None
@@ -41,6 +43,16 @@ class Pixels:
         row = int(np.searchsorted(ends, rank, side="right"))
         before = int(ends[row - 1]) if row else 0
         return row, int(np.flatnonzero(plane[row] == value)[rank - before])
+
+
+def _count_rows(plane: np.ndarray, value: int) -> np.ndarray:
+    """Pixels of a value in each row; some rows at a time, as a large plane takes no second one."""
+    step = max(1, _PIXELS // max(1, plane.shape[1]))
+    parts = [
+        np.count_nonzero(plane[top : top + step] == value, axis=1)
+        for top in range(0, len(plane), step)
+    ]
+    return np.concatenate(parts)
 
 
 def crop_around(

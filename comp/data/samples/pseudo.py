@@ -17,8 +17,9 @@ from comp.data.folds.table import FoldTable
 from comp.errors import DataError, RunMismatchError, UsageError, some
 from comp.files import Workspace, digest
 from comp.registry import unknown
-from comp.store import Probs, Run, read_run
+from comp.store import Run, read_run
 from comp.store.members import say_folds, verify, without_metric
+from comp.store.predicted import open_test_probs
 from comp.store.runs import SHARED
 
 KINDS = ("run", "ensemble")
@@ -85,8 +86,10 @@ def find_source(
     asked: str,
     table: FoldTable,
     shared: dict[str, Any],
-    test_ids: Sequence[str],
     trained: Sequence[str],
+    *,
+    test_ids: Sequence[str],
+    test_content: str | None,
 ) -> PseudoSource:
     """Look the source up and check that its models of fold k never saw the truth of fold k.
 
@@ -99,6 +102,8 @@ def find_source(
         asked: the name of a run or an ensemble; ``run:NAME`` or ``ensemble:NAME`` where both are there.
         shared: task and data of the run to be trained, as `plan.shared_identity` says them.
         trained: names of the runs to be trained.
+        test_ids: of the test images.
+        test_content: of their pixels; None where there are none.
 
     Raises:
         UsageError: no such source, or one of the runs to be trained.
@@ -132,7 +137,8 @@ def find_source(
         member = PseudoMember(
             run_name, views, run.config_hash, file_hashes(run.folds, "test", views)
         )
-        _check_files(run, member, table, asked, test_ids)
+        for fold in range(table.n_folds):
+            _check_fold(run, member, fold, asked, test_ids, test_content)
         if recipe is not None:
             check_member(recipe.members[n], run.dir, member.files, "test")
         members.append(member)
@@ -189,28 +195,18 @@ def _check_run(run: Run, asked: str, table: FoldTable, shared: dict[str, Any]) -
         )
 
 
-def _check_files(
-    run: Run, member: PseudoMember, table: FoldTable, asked: str, test_ids: Sequence[str]
+def _check_fold(
+    run: Run,
+    member: PseudoMember,
+    fold: int,
+    asked: str,
+    test_ids: Sequence[str],
+    test_content: str | None,
 ) -> None:
-    """Refuse test probabilities that are missing, damaged, or of other images."""
-    head = f"--pseudo {asked}: run {run.name!r}"
+    """Refuse test probabilities of one fold that are missing, damaged, or of other images."""
+    folder, result = run.dir / f"fold{fold}", run.folds[fold]
     stem = f"test.{member.views}"
-    for fold in range(table.n_folds):
-        if f"fold{fold}/{stem}.npy" not in member.files:
-            raise RunMismatchError(
-                f"{head} has no test probabilities of fold {fold} in the views {member.views!r}; "
-                "run its `comp cv` again now that there are test images"
-            )
-        verify(run, fold, run.folds[fold], stem)
-        probs = Probs(run.dir / f"fold{fold}" / f"{stem}.npy")
-        missing, extra = (
-            sorted(set(test_ids) - set(probs.ids)),
-            sorted(set(probs.ids) - set(test_ids)),
-        )
-        if missing or extra:
-            raise RunMismatchError(
-                f"{head}: fold{fold}/{stem}.npy is not of the test images"
-                + (f"; missing {len(missing)}: {some(missing)}" if missing else "")
-                + (f"; unknown {len(extra)}: {some(extra)}" if extra else "")
-                + "; run its `comp cv` again: it predicts what is new"
-            )
+    if f"{stem}.npy" in result["files"]:
+        verify(run, fold, result, stem)
+    head = f"--pseudo {asked}: run {run.name!r}"
+    open_test_probs(folder, member.views, result, test_ids, lambda: str(test_content), head)

@@ -18,20 +18,15 @@ import numpy as np
 from comp.config import Competition, Train
 from comp.data.cache.cache import Cache
 from comp.data.cache.open import open_cache
-from comp.data.images.resize import soft_planes, soft_target
 from comp.data.samples.augment import Augment, build_augment
 from comp.data.samples.crop import random_crop
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.mix import Mixer, Pair
+from comp.data.samples.order import EpochSampler, Key
 from comp.data.samples.pseudo import PseudoSource
 from comp.data.samples.pseudo_labels import write_labels
-from comp.data.samples.sampling import Drawing, EpochSampler, Key, derive
-from comp.data.samples.train import (
-    Sample,
-    TrainLoader,
-    TrainSamples,
-    _tensor,
-    crops_of,
-    train_recipe,
-)
+from comp.data.samples.sampling import Drawing, derive
+from comp.data.samples.train import Sample, TrainSamples, crops_of, make_tensor, train_recipe
 from comp.data.sources.records import Record
 from comp.files import Workspace
 from comp.store import Probs
@@ -105,17 +100,24 @@ class MixedSamples:
     """Training samples and pseudo-labelled ones, all with soft truth.
 
     A key (epoch, index, ...) with index >= 0 is one of `real`'s; ``(epoch, -1 - slot, number)`` is one of
-    `pseudo`'s.
+    `pseudo`'s. What `train.mix` mixes in is a training sample, into either; so the first kind stays all truth.
     """
 
     def __init__(self, real: TrainSamples, pseudo: PseudoImages) -> None:
         self.real, self.pseudo = real, pseudo
-        dtypes = {real.cache.image_dtype, pseudo.cache.image_dtype}
-        self.as_float = len(dtypes) > 1  # 8-bit beside 16-bit images: one type a batch
+        # 8-bit beside 16-bit images: one type a batch
+        self.as_float = any(c.image_dtype == np.float32 for c in (real.cache, pseudo.cache))
+        self.form = replace(real.form, soft=True)
+        train = real.train
+        self.mixer = None if train.mix is None else Mixer(train.mix, train.epochs, self.form)
 
     @property
     def drawing(self) -> Drawing | None:
         return self.real.drawing
+
+    @property
+    def indices(self) -> list[int]:
+        return self.real.indices
 
     def __len__(self) -> int:
         return len(self.real)
@@ -127,29 +129,41 @@ class MixedSamples:
             "image" and "number" as `TrainSamples` gives them (`NUMBER` for a test image), "planes" (K, h, w)
             float32 in [0, 1] and "valid" (1 or K, h, w) float32, 0 or 1.
         """
-        task, n_classes = self.real.task, self.real.n_classes
         if key[1] >= 0:
             sample = dict(self.real[key])
             if "labels" in sample:
-                labels = sample.pop("labels").numpy()
-                soft = soft_planes(labels, task, n_classes, labels.shape[-2:])
-                sample |= _target(soft, task, n_classes)
+                truth = self.real.form.truth(sample.pop("labels").numpy(), planes=True)
+                sample |= {name: make_tensor(array) for name, array in truth.items()}
             if self.as_float and str(sample["image"].dtype) == "torch.uint8":
                 sample["image"] = sample["image"].float() / 255
             return sample
         epoch, index, number = key  # type: ignore[misc]
         image, planes = self.pseudo.draw(epoch, -1 - index, number)
-        if image.dtype == np.uint8 and (
-            self.as_float or self.pseudo.cache.image_dtype == np.float32
-        ):
-            image = image.astype(np.float32) / np.float32(255)
-        sample = {"image": _tensor(image.transpose(2, 0, 1)), "number": _tensor(np.array(NUMBER))}
-        return sample | _target(planes, task, n_classes)
+        image, truth = self._typed(image), self.form.truth(planes)
+        if self.mixer is not None:
+            image, truth = self.mixer(
+                (image, planes),
+                epoch,
+                lambda name: np.random.default_rng(
+                    derive(self.pseudo.seed, epoch, -1 - index, f"pseudo {name}")
+                ),
+                lambda rng: self._partner(epoch, rng),
+            )
+        sample = {
+            "image": make_tensor(image.transpose(2, 0, 1)),
+            "number": make_tensor(np.array(NUMBER)),
+        }
+        return sample | {name: make_tensor(array) for name, array in truth.items()}
 
+    def _partner(self, epoch: int, rng: np.random.Generator) -> Pair:
+        """A training sample with soft planes, to be mixed into a pseudo-labelled one."""
+        image, labels = self.real.partner(epoch, rng)
+        return self._typed(image), self.real.form.planes_of(labels)
 
-def _target(planes: np.ndarray, task: str, n_classes: int) -> Sample:
-    target, valid = soft_target(planes, task, n_classes)
-    return {"planes": _tensor(target), "valid": _tensor(valid)}
+    def _typed(self, image: np.ndarray) -> np.ndarray:
+        if self.as_float and image.dtype == np.uint8:
+            return image.astype(np.float32) / np.float32(255)
+        return image
 
 
 class MixedSampler(EpochSampler):
@@ -178,6 +192,9 @@ class MixedSampler(EpochSampler):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
         self.real.set_epoch(epoch)
+
+    def heed(self, losses: np.ndarray | None) -> None:
+        self.real.heed(losses)
 
     def __iter__(self) -> Iterator[Key]:
         real, n = iter(self.real), self.before(self.total)

@@ -1,13 +1,14 @@
 """Which samples an epoch is made of, in which order, and which crops must hold foreground: `train.sampler`.
 
-Everything drawn is a function of (seed, epoch); no torch here. Refuses shares that the images cannot give.
+Everything drawn is a function of (seed, epoch), and by loss of what was last known of each image; no torch
+here. Refuses shares that the images cannot give.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,9 @@ from comp.config import Sampler, Train
 from comp.errors import ConfigError, DataError
 
 N_BINS = 10  # of coverage, of one width from 0 to the largest, beside one for empty images
-Key = tuple[int, int] | tuple[int, int, int]  # epoch, index, and a class that the crop must hold
+HARDEST = (
+    4.0  # times as often as in a plain epoch at most, by loss: it may be the label that is wrong
+)
 ANYWHERE = -1  # in place of a class: the crop is drawn as without a sampler
 
 
@@ -79,10 +82,13 @@ class Drawing:
         """(K,) the part of the images that hold each class."""
         return self.natural @ self.presence
 
-    def weights(self, epoch: int) -> np.ndarray:
+    def weights(self, epoch: int, losses: np.ndarray | None = None) -> np.ndarray:
         """(N,) float64 that sums to 1: the part of each image in the samples of an epoch.
 
         Images with foreground are given more, evenly, where they could not hold the positive crops.
+
+        Args:
+            losses: (N,) the last known training loss, NaN where there is none yet; used by loss alone.
         """
         weights = self.natural
         if self.share is not None:
@@ -90,15 +96,37 @@ class Drawing:
             if self.by == "emptiness":
                 weights = _towards(self.natural, self.foreground, part)
             else:
-                weights = (1 - part) * self.natural + part * self.sought
+                sought = self._by_loss(losses) if self.by == "loss" else self.sought
+                weights = (1 - part) * self.natural + part * sought
         if self.positive is not None:
             wanted = self._now(self.positive, epoch)
             if weights[self.foreground].sum() < wanted:
                 weights = _towards(weights, self.foreground, wanted)
         return weights
 
-    def draw(self, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw an epoch, in its order.
+    def _by_loss(self, losses: np.ndarray | None) -> np.ndarray:
+        """(N,) the part of each image where it goes by its loss; one without counts as the hardest."""
+        if losses is None or np.isnan(losses).all():
+            return self.natural
+        parts = self.natural * np.maximum(np.nan_to_num(losses, nan=np.nanmax(losses)), 0.0)
+        most, free = HARDEST * self.natural, np.ones(len(parts), bool)
+        weights = most.copy()
+        while (
+            True
+        ):  # what is cut off the hardest goes to the rest, some of which is then too much too
+            left = 1 - most[~free].sum()
+            rest = parts if parts[free].sum() > 0 else self.natural
+            weights[free] = rest[free] * (left / rest[free].sum())
+            over = free & (weights > most * (1 + 1e-9))
+            if not over.any():
+                return weights
+            weights[over] = most[over]
+            free &= ~over
+
+    def draw(
+        self, seed: int, epoch: int, losses: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an epoch, in its order; `losses` as `weights` takes them.
 
         Returns:
             (n_samples,) int64 index of each sample, none twice: ``index % n`` is a sample of the plain
@@ -107,7 +135,7 @@ class Drawing:
         """
         rng = np.random.default_rng(derive(seed, epoch, "sampler"))
         per_image = np.bincount(self.place, minlength=len(self.natural))
-        expected = (self.weights(epoch) / per_image)[self.place] * self.n_samples
+        expected = (self.weights(epoch, losses) / per_image)[self.place] * self.n_samples
         ends = np.minimum(np.concatenate([[0.0], np.cumsum(expected)]), self.n_samples)
         ends[-1] = self.n_samples  # the sum of many parts is not quite the whole
         times = np.diff(np.floor(ends + rng.random()).astype(np.int64))
@@ -145,11 +173,15 @@ class Drawing:
             said.append(f"{_say(self.share)} from the {n} images with foreground")
         elif self.by == "coverage" and self.share is not None:
             said.append(f"{_say(self.share)} spread evenly over bins of coverage")
+        elif self.by == "loss" and self.share is not None:
+            said.append(f"{_say(self.share)} by the last known loss of each")
         elif self.share is not None:
             said.append(f"{_say(self.share)} spread evenly over the classes")
         if self.positive is not None:
             said.append(f"{_say(self.positive)} of the crops hold foreground for certain")
-        ends = (self.weights(0).max(), self.weights(self.epochs - 1).max())
+        ends = [self.weights(0).max(), self.weights(self.epochs - 1).max()]
+        if self.by == "loss" and self.share is not None:  # the losses are not known yet
+            ends = [self.natural.max() * (1 - s + HARDEST * s) for s in self.share]
         said.append(f"an image at most {math.ceil(max(ends) * self.n_samples - 1e-9)} times")
         return "sampler: " + ", ".join(said)
 
@@ -235,57 +267,3 @@ def _towards(weights: np.ndarray, marked: np.ndarray, share: float) -> np.ndarra
 def _say(ends: tuple[float, float]) -> str:
     start, end = (f"{end * 100:.3g} %" for end in ends)
     return start if start == end else f"{start} at first and {end} at last"
-
-
-class EpochSampler:
-    """Yields the keys of an epoch's samples in an order that is a function of (seed, epoch).
-
-    Without a drawing that is (epoch, index) for every index once; with one, as it draws.
-
-    Args:
-        n: number of samples without a drawing.
-    """
-
-    def __init__(self, n: int, seed: int, drawing: Drawing | None = None) -> None:
-        self.n = n if drawing is None else drawing.n_samples
-        self.seed = seed
-        self.drawing = drawing
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.n
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration yields."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Key]:
-        if self.drawing is not None:
-            return iter(self._drawn(self.drawing))
-        order = np.random.default_rng(derive(self.seed, self.epoch, "order")).permutation(self.n)
-        return iter([(self.epoch, int(index)) for index in order])
-
-    def _drawn(self, drawing: Drawing) -> list[Key]:
-        index, classes = drawing.draw(self.seed, self.epoch)
-        return [
-            (self.epoch, i) if k == ANYWHERE else (self.epoch, i, k)
-            for i, k in zip(index.tolist(), classes.tolist(), strict=True)
-        ]
-
-
-class Plan:
-    """The keys of each batch of the sampler's epoch, from batch `start` on."""
-
-    def __init__(self, sampler: EpochSampler, batch_size: int, n_batches: int) -> None:
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.n_batches = n_batches
-        self.start = 0
-
-    def __len__(self) -> int:
-        return self.n_batches - self.start
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        keys = list(self.sampler)
-        for number in range(self.start, self.n_batches):
-            yield keys[number * self.batch_size : (number + 1) * self.batch_size]

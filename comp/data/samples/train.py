@@ -6,34 +6,24 @@ So any number of workers gives the same data, and nothing random has to be saved
 from __future__ import annotations
 
 import math
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from comp.config import Train
-from comp.data.cache.cache import Cache, Recipe
-from comp.data.images.resize import soft_target
+from comp.data.cache.cache import Cache, train_recipe
 from comp.data.samples.augment import Augment
 from comp.data.samples.crop import random_crop
+from comp.data.samples.mix import Form, Mixer, Pair
+from comp.data.samples.order import Key
 from comp.data.samples.positive import Pixels, crop_around
-from comp.data.samples.sampling import Drawing, EpochSampler, Key, Plan, derive, make_drawing
+from comp.data.samples.sampling import ANYWHERE, Drawing, derive, make_drawing
 from comp.errors import DataError
 
 Sample = dict[str, torch.Tensor]
-PREFETCH = 3  # batches that the prefetch thread makes ahead
-
-
-def train_recipe(train: Train) -> Recipe:
-    """The cache that training in this way reads."""
-    if train.mode == "crop":
-        return Recipe(stretch=train.stretch)
-    return Recipe(train.size, train.soft_masks, train.stretch)
 
 
 def crops_of(train: Train, size: tuple[int, ...]) -> int:
@@ -56,13 +46,14 @@ class TrainSamples(Dataset[Sample]):
     (log-uniform; 2 shows things twice as large). Where the image is smaller than the window, image and
     labels are both reflected, so every pixel has its true label. `crops_per_image` samples an image.
     Mode resize: the whole image as the cache holds it, one sample an image.
-    With `train.sampler` an epoch draws from these by its `drawing`, some of them several times.
+    With `train.sampler` an epoch draws from these by its `drawing`, some of them several times. With
+    `train.mix` others of these are mixed in.
 
     Args:
         cache: of `train_recipe(train)`.
         indices: positions in the cache, one an image.
         seed: `train.seed` and whatever else the caller derives it from.
-        background: the class that is no foreground to the sampler (`Competition.background`).
+        background: the class that is no foreground to the sampler, and no object (`Competition.background`).
     """
 
     def __init__(
@@ -103,6 +94,9 @@ class TrainSamples(Dataset[Sample]):
             for _ in range(crops_of(train, cache.image(i).shape[:2]))
         ]
         self._pixels = Pixels(cache, task)
+        self.form = Form(task, n_classes, background, cache.recipe.soft)
+        self.mixer = None if train.mix is None else Mixer(train.mix, train.epochs, self.form)
+        self._drawn: tuple[int, np.ndarray, np.ndarray] | None = None
 
     @cached_property
     def drawing(self) -> Drawing | None:
@@ -132,31 +126,63 @@ class TrainSamples(Dataset[Sample]):
         Returns:
             "image": (C, h, w) uint8, or float32 in [0, 1]; "number": int64, the image's position in the cache;
             and "labels": (h, w) or (K, h, w) uint8, 255 is ignored;
-            or (soft masks) "planes": (K, h, w) float32 in [0, 1] and "valid": (1 or K, h, w) float32, 0 or 1.
+            or (soft masks, mixup) "planes": (K, h, w) float32 in [0, 1] and "valid": (1 or K, h, w) float32, 0 or 1.
         """
         epoch, index, *wanted = key
-        number = self.indices[self.place[index % len(self.place)]]
+        place = index % len(self.place)
+        base = self._draw(
+            place,
+            wanted[0] if wanted else ANYWHERE,
+            np.random.default_rng(derive(self.seed, epoch, index, "crop")),
+            derive(self.seed, epoch, index, "augment"),
+        )
+        number = self.indices[self.place[place]]
+        if self.mixer is None:
+            image, truth = base[0], self.form.truth(base[1])
+        else:
+            image, truth = self.mixer(
+                base,
+                epoch,
+                lambda name: np.random.default_rng(derive(self.seed, epoch, index, name)),
+                lambda rng: self.partner(epoch, rng),
+            )
+        sample = {"image": make_tensor(image.transpose(2, 0, 1)), "number": torch.tensor(number)}
+        return sample | {name: make_tensor(array) for name, array in truth.items()}
+
+    def partner(self, epoch: int, rng: np.random.Generator) -> Pair:
+        """Another sample, to be mixed in: drawn as `train.sampler` draws an epoch, but not by loss.
+
+        Returns:
+            image (h, w, C) and labels as `form` says.
+        """
+        if self.drawing is None:
+            place, klass = int(rng.integers(len(self.place))), ANYWHERE
+        else:
+            if self._drawn is None or self._drawn[0] != epoch:
+                self._drawn = (epoch, *self.drawing.draw(self.seed, epoch))
+            _, indices, classes = self._drawn
+            at = int(rng.integers(len(indices)))
+            place, klass = int(indices[at]) % len(self.place), int(classes[at])
+        return self._draw(place, klass, rng, int(rng.integers(2**63)))
+
+    def _draw(self, place: int, klass: int, rng: np.random.Generator, seed: int) -> Pair:
+        """A window of the image at `place`, augmented by `seed`, as image and labels."""
+        number = self.indices[self.place[place]]
         image, labels = self.cache.image(number), self.cache.labels(number)
         assert labels is not None  # checked above
         if image.dtype != self.cache.image_dtype:  # 8-bit beside 16-bit images: one type a batch
             image = image.astype(np.float32) / np.float32(255)
         if self.train.mode == "crop":
-            rng = np.random.default_rng(derive(self.seed, epoch, index, "crop"))
             size, jitter = self.train.size, self.train.scale_jitter
-            pixel = self._pixels.draw(number, wanted[0], rng) if wanted else None
+            pixel = None if klass == ANYWHERE else self._pixels.draw(number, klass, rng)
             if pixel is None:
                 image, labels = random_crop(image, labels, size, jitter, rng)
             else:
                 image, labels = crop_around(image, labels, size, jitter, pixel, rng)
-        image, labels = self.augment(image, labels, derive(self.seed, epoch, index, "augment"))
-        sample = {"image": _tensor(image.transpose(2, 0, 1)), "number": torch.tensor(number)}
-        if not self.cache.recipe.soft:
-            return sample | {"labels": _tensor(labels)}
-        planes, valid = soft_target(labels, self.task, self.n_classes)
-        return sample | {"planes": _tensor(planes), "valid": _tensor(valid)}
+        return self.augment(image, labels, seed)
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def make_tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor of its own memory (the cache's is read-only)."""
     return torch.from_numpy(np.array(array, order="C"))
 
@@ -170,124 +196,3 @@ def scale_image(image: torch.Tensor) -> torch.Tensor:
     if image.dtype == torch.uint8:
         return image.to(torch.float32).div_(255)
     return image.to(torch.float32)
-
-
-class TrainLoader:
-    """Batches of `samples`, epoch by epoch. `train_loader` makes one.
-
-    Attributes:
-        n_batches: batches an epoch (also ``len(loader)``). When there is more than one batch the last,
-            incomplete one is left out: BatchNorm fails on a batch of one, and every epoch has another order.
-    """
-
-    def __init__(
-        self,
-        samples: TrainSamples,
-        batch_size: int,
-        seed: int,
-        workers: int = 0,
-        pin_memory: bool = False,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.pin_memory = pin_memory
-        self.sampler = EpochSampler(len(samples), seed, samples.drawing)
-        self.n_batches = max(1, len(self.sampler) // batch_size)
-        self._plan = Plan(self.sampler, batch_size, self.n_batches)
-        self._workers: DataLoader[Sample] | None = None
-        if workers > 0:
-            self._workers = DataLoader(
-                samples,
-                batch_sampler=self._plan,
-                num_workers=workers,
-                collate_fn=collate,
-                pin_memory=pin_memory,
-                worker_init_fn=_one_thread,
-                persistent_workers=True,
-                multiprocessing_context="spawn",  # a fork inherits OpenCV's thread pool and hangs
-                generator=torch.Generator().manual_seed(derive(seed, "workers") % 2**63),
-            )
-
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Sample]:
-        """Yield the batches of one epoch, from batch number `start` on (resuming inside an epoch).
-
-        Yields:
-            what `TrainSamples` gives, stacked: "image" (B, C, h, w), "labels" (B, ...) or "planes" and
-            "valid", "number" (B,); in pinned memory if asked.
-        """
-        self.sampler.set_epoch(epoch)
-        self._plan.start = start
-        return iter(self._workers) if self._workers is not None else self._prefetched()
-
-    def close(self) -> None:
-        """Stop the worker processes, if there are any."""
-        iterator = None if self._workers is None else self._workers._iterator
-        stop = getattr(iterator, "_shutdown_workers", None)  # torch has no public way
-        if self._workers is not None and stop is not None:
-            stop()
-            self._workers._iterator = None
-
-    def _prefetched(self) -> Iterator[Sample]:
-        """Make batches in one thread, a few ahead. Its exceptions are raised here; leaving early stops it."""
-        plan = list(self._plan)
-        ready: queue.Queue[Sample | BaseException] = queue.Queue(PREFETCH)
-        stop = threading.Event()
-
-        def work() -> None:
-            try:
-                for keys in plan:
-                    batch = collate([self.samples[key] for key in keys])
-                    if self.pin_memory:
-                        batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
-                    if not _put(ready, batch, stop):
-                        return
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-                _put(ready, error, stop)
-
-        thread = threading.Thread(target=work, name="prefetch", daemon=True)
-        thread.start()
-        try:
-            for _ in plan:
-                made = ready.get()
-                if isinstance(made, BaseException):
-                    raise made
-                yield made
-        finally:
-            stop.set()
-            thread.join()
-
-
-def _put(ready: queue.Queue, item: object, stop: threading.Event) -> bool:
-    """Put `item` when there is room; False when nobody wants it any more."""
-    while not stop.is_set():
-        try:
-            ready.put(item, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False
-
-
-def collate(samples: list[Sample]) -> Sample:
-    """Stack samples, key by key."""
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; OpenCV's own threads would only get in their way."""
-    cv2.setNumThreads(1)
-
-
-def train_loader(samples: TrainSamples, train: Train, device: torch.device) -> TrainLoader:
-    """Make the loader of a fold's training, as `train` says: batch_size, seed, workers.
-
-    Workers 0 is a prefetch thread in this process, the best on a CPU; n is that many processes,
-    started by `spawn` and kept over all epochs. On CUDA the batches lie in pinned memory.
-
-    Returns:
-        `loader.epoch(e)` yields the batches of one epoch; `loader.close()` ends the workers.
-    """
-    return TrainLoader(samples, train.batch_size, train.seed, train.workers, device.type == "cuda")

@@ -16,8 +16,9 @@ from comp.config import Train
 from comp.data.cache.cache import Cache
 from comp.data.samples.augment import Augment
 from comp.data.samples.crop import random_crop
-from comp.data.samples.sampling import Key
-from comp.data.samples.train import Sample, TrainLoader, TrainSamples
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.order import Key
+from comp.data.samples.train import Sample, TrainSamples
 
 N = 16  # times the picture stands in an epoch
 EPOCHS = 2
@@ -61,7 +62,7 @@ def check_views(
         workers: processes; 0: the prefetch thread.
     """
     picture = max(indices, key=lambda i: float(cache.image(i)[::4, ::4].std()))
-    plain = train.model_copy(update={"sampler": None, "crops_per_image": 1})
+    plain = train.model_copy(update={"sampler": None, "mix": None, "crops_per_image": 1})
     still = plain.model_copy(update={"scale_jitter": None})
     rest = augment, train.seed, task, n_classes
     window = Window(cache, picture, train.size)

@@ -1,4 +1,5 @@
-"""COCO JSON: images, categories and segmentations, checked, kept small, drawn as planes when asked for.
+"""COCO JSON, or JSON lines of polygons: images, categories and segmentations, checked, kept small, drawn
+as planes when asked for.
 
 Boxes alone are no truth here. Files larger than a stated limit are refused before they are read.
 """
@@ -16,7 +17,10 @@ import numpy as np
 from comp.config import IGNORE
 from comp.data.sources.coco_shapes import Part, counts_part, polygon_parts
 from comp.data.sources.manifest import leaves_root
+from comp.data.sources.patterns import is_image_name
+from comp.data.sources.polygon_lines import looks_like_lines, read_lines
 from comp.errors import DataError
+from comp.masks.rle import runs_of
 
 MAX_JSON_BYTES = 1 << 30  # 1 GiB: COCO's own train set is 0.45
 
@@ -30,12 +34,14 @@ class Annotation:
         crowd: a region of many objects, not outlined one by one.
         polygons: (N, 2) float64 each; none where there are counts.
         counts: ((height, width), numbers or packed text).
+        rings: the polygons are outlines and holes of one another (even-odd); else their union counts.
     """
 
     category: int
     crowd: bool
     polygons: tuple[np.ndarray, ...]
     counts: tuple[tuple[int, int], tuple[int, ...] | str] | None
+    rings: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,13 @@ class CocoTable:
     Args:
         categories: names, in the order of their ids.
         images: file_name -> image.
+        by_stem: images are named without their extension.
     """
 
     source: str
     categories: tuple[str, ...]
     images: dict[str, CocoImage]
+    by_stem: bool = False
 
     def planes(self, file_name: str | None, height: int, width: int) -> np.ndarray:
         """Draw one image.
@@ -94,9 +102,31 @@ class CocoTable:
                 ) from error
         return planes
 
+    def objects(self, file_name: str, category: int, height: int, width: int) -> list[np.ndarray]:
+        """The pixels of each object of a category, crowds aside: runs (R, 2) int64 along the rows.
+
+        Raises:
+            DataError: a segmentation that cannot be drawn.
+        """
+        found = []
+        for one in self.images[file_name].annotations:
+            if one.category != category or one.crowd:
+                continue
+            plane = np.zeros((height, width), np.uint8)
+            try:
+                for top, left, inside in _drawn(one, height, width):
+                    plane[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
+            except ValueError as error:
+                raise DataError(f"{self.source}: {file_name!r}: {error}") from error
+            found.append(runs_of(plane, "row"))
+        return found
+
 
 def _drawn(one: Annotation, height: int, width: int) -> Iterator[Part]:
     """Boxes (top, left, bool pixels) that together are the object."""
+    if one.rings:
+        yield from polygon_parts(one.polygons[0], height, width, *one.polygons[1:])
+        return
     if one.counts is None:
         for points in one.polygons:
             yield from polygon_parts(points, height, width)
@@ -108,10 +138,12 @@ def _drawn(one: Annotation, height: int, width: int) -> Iterator[Part]:
 
 
 def looks_like_coco(path: Path) -> bool:
-    """True for a JSON file in which the keys of COCO stand; it is not parsed."""
+    """True for a JSON file in which the keys of COCO stand (it is not parsed), or JSON lines of polygons."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             return False
+        if _is_lines(path):
+            return looks_like_lines(path)
         data = path.read_bytes()
     except OSError:
         return False
@@ -119,7 +151,7 @@ def looks_like_coco(path: Path) -> bool:
 
 
 def read_coco(path: Path) -> CocoTable:
-    """Read and check a COCO JSON.
+    """Read and check a COCO JSON, or JSON lines of polygons where the name ends with .jsonl.
 
     Raises:
         DataError: missing, larger than `MAX_JSON_BYTES`, no JSON, no COCO, file names that leave the
@@ -132,17 +164,44 @@ def read_coco(path: Path) -> CocoTable:
                 f"{path}: {size / 2**20:.0f} MiB of JSON, more than {MAX_JSON_BYTES >> 20};"
                 " divide it by images"
             )
-        whole = json.loads(path.read_bytes())
+        whole = None if _is_lines(path) else json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"missing file: {path}") from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         told = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
         raise DataError(f"{path}: cannot be read as JSON: {told}") from error
+    if _is_lines(path):
+        try:
+            return _table_of_lines(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not JSON lines of polygons as expected: {error}") from error
     try:
         return _table(path, whole)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         told = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]
         raise DataError(f"{path}: not COCO as expected: {told}") from error
+
+
+def _is_lines(path: Path) -> bool:
+    return path.name.lower().endswith((".jsonl", ".ndjson"))
+
+
+def _table_of_lines(path: Path) -> CocoTable:
+    """JSON lines of polygons; the categories are sorted by name."""
+    lines = read_lines(path)
+    names = tuple(sorted({name for line in lines for name, _ in line.objects}))
+    place = {name: k for k, name in enumerate(names)}
+    images: dict[str, CocoImage] = {}
+    for line in lines:
+        name = line.name.removeprefix("./")
+        if leaves_root(name):
+            raise ValueError(f"image {name!r} leaves the data's root")
+        if name in images:
+            raise ValueError(f"image {name!r} stands there twice")
+        objects = tuple(Annotation(place[k], False, rings, None, True) for k, rings in line.objects)
+        images[name] = CocoImage(name, line.height, line.width, objects)
+    by_stem = not any(is_image_name(name) for name in images)
+    return CocoTable(path.name, names or ("object",), images, by_stem)
 
 
 def _table(path: Path, whole: Any) -> CocoTable:

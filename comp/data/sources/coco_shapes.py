@@ -17,17 +17,15 @@ CHUNK = 1 << 19  # crossings, or pixels, that are worked on at once
 Part = tuple[int, int, np.ndarray]  # top row, left column, (h, w) bool
 
 
-def polygon_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Draw one polygon as a whole plane: (H, W) uint8 0/1; see `polygon_parts`."""
-    return _plane(polygon_parts(points, height, width), height, width)
-
-
-def polygon_parts(points: np.ndarray, height: int, width: int) -> Iterator[Part]:
+def polygon_parts(
+    points: np.ndarray, height: int, width: int, *others: np.ndarray
+) -> Iterator[Part]:
     """Draw one polygon: the pixels whose centre lies inside, by the even-odd rule.
 
     Args:
         points: (N, 2) float64, x and y of the corners; pixel (row r, column c) is centred on
             (c + .5, r + .5). Parts outside the image are cut off.
+        others: further outlines of the same polygon: holes, islands in them.
 
     Yields:
         Boxes of bool from the top, some rows each, no wider than the polygon; none for nothing.
@@ -35,13 +33,16 @@ def polygon_parts(points: np.ndarray, height: int, width: int) -> Iterator[Part]
     Raises:
         ValueError: fewer than 3 corners, numbers that are not finite, or far too many edges.
     """
-    if len(points) < 3:
-        raise ValueError(f"a polygon of {len(points)} corners; expected at least 3")
+    rings = [points, *others]
+    if (fewest := min(map(len, rings))) < 3:
+        raise ValueError(f"a polygon of {fewest} corners; expected at least 3")
+    points = np.concatenate(rings)
     if not np.isfinite(points).all():
         raise ValueError("a polygon with corners that are not finite")
     far = (4.0 * max(height, width) + 4.0) * 1e6
     points = points.clip(-far, far)
-    edges = np.concatenate([points, points[1:], points[:1]]).reshape(2, -1, 2)
+    following = [part for ring in rings for part in (ring[1:], ring[:1])]
+    edges = np.stack([points, np.concatenate(following).clip(-far, far)])
     low, high = edges[..., 1].min(axis=0), edges[..., 1].max(axis=0)
     first = np.ceil(low - 0.5).clip(0, height).astype(np.int64)
     after = np.ceil(high - 0.5).clip(0, height).astype(np.int64)
@@ -96,11 +97,6 @@ def _filled(row: np.ndarray, column: np.ndarray, high: int, top: int, width: int
     return top, left, np.bitwise_xor.accumulate(odd, axis=1).view(bool)
 
 
-def counts_mask(counts: Sequence[int] | str, height: int, width: int) -> np.ndarray:
-    """Draw COCO run-length counts as a whole plane: (H, W) uint8 0/1; see `counts_part`."""
-    return _plane(counts_part(counts, height, width), height, width)
-
-
 def counts_part(counts: Sequence[int] | str, height: int, width: int) -> Iterator[Part]:
     """Draw COCO run-length counts: runs of 0, 1, 0, ... down the columns first (Fortran order).
 
@@ -136,11 +132,3 @@ def counts_part(counts: Sequence[int] | str, height: int, width: int) -> Iterato
     runs = np.diff(ends, prepend=left * height)
     values = (np.arange(runs.size) & 1).astype(bool)
     yield 0, left, np.repeat(values, runs).reshape(right - left, height).T
-
-
-def _plane(parts: Iterator[Part], height: int, width: int) -> np.ndarray:
-    """(H, W) uint8 0/1 of boxes."""
-    mask = np.zeros((height, width), np.uint8)
-    for top, left, inside in parts:
-        mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
-    return mask

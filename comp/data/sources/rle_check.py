@@ -27,31 +27,41 @@ STRINGS_LOOKED_AT = 2000  # images, where strings alone speak
 THREADS = min(os.cpu_count() or 1, 16)
 
 
-def asked_classes(table: RleTable) -> list[int]:
-    """The classes that the table speaks of: some leave the background out."""
-    return sorted({k for _, k in table.cells})
+PACKED_CODES = {"": "counts", "coco": "coco", "zlib and base64": "coco_zlib"}
 
 
-def reading_of(layout: Submission) -> Reading:
-    """The reading that a table's layout declares."""
+def reading_of(layout: Submission, code: str = "pairs") -> Reading:
+    """The reading that a table's layout declares.
+
+    Args:
+        code: how its cells spell a mask, as in `Rle.code`.
+    """
+    if code != "pairs":
+        return Reading("counts", layout.order, 0)
     return Reading("relative" if layout.relative else "absolute", layout.order, layout.base)
 
 
-def keys_of(reading: Reading, declared: Submission | None = None) -> dict[str, object]:
-    """The keys of `Rle` and `Submission` that say `reading`; only those that `declared` says otherwise.
+def keys_of(
+    reading: Reading, declared: RleTable | Submission | None = None, packed: str = ""
+) -> dict[str, object]:
+    """The keys of `Rle` (but for counts those of `Submission` too) that say `reading`.
 
-    Raises:
-        DataError: COCO counts, which no key says.
+    Args:
+        declared: only what it says otherwise is returned.
+        packed: how counts are packed, as `Convention.packed`.
     """
-    if reading.kind == "counts":
-        raise DataError(
-            f"{reading.told} are no start-length pairs, and only those are read from a table"
-        )
-    keys: dict[str, object] = {"order": reading.order, "base": reading.base}
-    if reading.kind == "relative" or declared is not None:
-        keys["relative"] = reading.kind == "relative"
-    if declared is not None:
-        keys = {key: value for key, value in keys.items() if value != getattr(declared, key)}
+    layout = declared.submission if isinstance(declared, RleTable) else declared
+    code = declared.code if isinstance(declared, RleTable) else "pairs"
+    keys: dict[str, object] = {"order": reading.order}
+    if reading.kind != "counts":
+        keys["base"] = reading.base
+        if reading.kind == "relative" or layout is not None:
+            keys["relative"] = reading.kind == "relative"
+    if layout is not None:
+        keys = {key: value for key, value in keys.items() if value != getattr(layout, key)}
+    wanted = PACKED_CODES[packed] if reading.kind == "counts" else "pairs"
+    if wanted != (code if layout is not None else "pairs"):
+        keys = {"code": wanted, **keys}
     return keys
 
 
@@ -68,7 +78,7 @@ def difference(
     """Compare one image's rows with its labels, away from ignored pixels; None: the same.
 
     Args:
-        asked: the table's `asked_classes`.
+        asked: the classes that the table speaks of.
     """
     height, width = labels.shape[-2:]
     problems: list[str] = []
@@ -112,7 +122,7 @@ def find_convention(
         limit: masks of more than one value to look at. Others, which tell how an empty mask is spelled,
             are looked at on the way.
     """
-    asked = asked_classes(table)
+    asked = table.asked
     units: list[Unit] = []
     n = n_plain = 0
     for record in records:
@@ -140,7 +150,7 @@ def strings_convention(
     oblong = [i for i in table.ids if i in sizes and sizes[i][0] != sizes[i][1]]
     others = [i for i in table.ids if i not in sizes or sizes[i][0] == sizes[i][1]]
     chosen = [*_spread(oblong, limit), *_spread(others, max(limit - len(oblong), 0))]
-    asked = asked_classes(table)
+    asked = table.asked
     return detect(
         [
             Unit(i, tuple(cell for _, cell in table.cells[i, k]), sizes.get(i))
@@ -171,7 +181,7 @@ def disagreements(
 def _differences(
     table: RleTable, records: Sequence[Record], competition: Competition
 ) -> list[str | None]:
-    asked, listed = asked_classes(table), set(table.ids)
+    asked, listed = table.asked, set(table.ids)
 
     def one(record: Record) -> str | None:
         try:
@@ -198,7 +208,7 @@ def wrong_convention(
     """
     listed = set(table.ids)
     found = find_convention(table, [r for r in records if r.image_id in listed], competition)
-    declared = reading_of(table.submission)
+    declared = reading_of(table.submission, table.code)
     if found is None or not found.near[found.reading] or found.reading == declared:
         return None
     if (
@@ -207,14 +217,11 @@ def wrong_convention(
     ):
         return None
     n = f"{found.near[found.reading]} of {found.n_images} images looked at"
-    told = f"{table.source}: wrong convention: declared {declared.told}, but {n} agree as {found.reading.told}"
-    try:
-        keys = keys_of(found.reading, table.submission)
-    except DataError as error:
-        return f"{told}: {error}"
-    same = reading_of(competition.submission) == declared
+    keys = keys_of(found.reading, table, found.packed)
+    same = reading_of(competition.submission) == declared and found.reading.kind != "counts"
     return (
-        f"{told}: set "
+        f"{table.source}: wrong convention: declared {declared.told}, but {n} agree as"
+        f" {found.reading.told}: set "
         + ", ".join(f"{key}.{name}: {_yaml(v)}" for name, v in keys.items())
         + (" (submission declares the same as before: is it wrong too?)" if same else "")
     )
@@ -230,7 +237,7 @@ def wrong_by_strings(table: RleTable, sizes: Mapping[str, tuple[int, int]]) -> s
     Args:
         sizes: image_id -> (height, width).
     """
-    found, declared = strings_convention(table, sizes), reading_of(table.submission)
+    found, declared = strings_convention(table, sizes), reading_of(table.submission, table.code)
     against = [
         name
         for name in PROPERTIES
@@ -239,9 +246,11 @@ def wrong_by_strings(table: RleTable, sizes: Mapping[str, tuple[int, int]]) -> s
     if not against:
         return None
     told = "; ".join(map(found.say, against))
+    keys = keys_of(found.reading, table, found.packed)
+    advice = f": set data.train_rle.code: {keys['code']}" if "code" in keys else ""
     return (
         f"{table.source}: declared {declared.told}, but the codes of {found.n_images} images speak"
-        f" for another convention: {told}"
+        f" for another convention: {told}{advice}"
     )
 
 
@@ -279,7 +288,7 @@ def absent_rows(
     """
     listed = set(table.ids)
     absent = [r for r in records if r.image_id not in listed]
-    asked = asked_classes(table)
+    asked = table.asked
 
     def drawn(record: Record) -> bool:
         try:

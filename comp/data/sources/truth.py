@@ -4,7 +4,7 @@ as labels when an image is asked for. Nothing is converted to files."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from comp.config import IGNORE, Competition
-from comp.config.competition import Rle
 from comp.data.sources.coco import CocoTable, read_coco
+from comp.data.sources.codes import CodeRules, gather_codes
 from comp.errors import DataError, SubmissionError, some
+from comp.formats.reading import refuse
+from comp.formats.rle_table import say_unsure
+from comp.formats.table import read_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from comp.data.sources.records import Record
     from comp.formats.reading import RleTable
 
-Kind = Literal["rle", "coco"]
+Kind = Literal["rle", "coco", "empty"]
 _LOADING = threading.Lock()  # threads that ask for one table wait for the first of them
 
 
@@ -32,6 +33,7 @@ class Truth:
     """Where an image's truth stands in its table.
 
     Args:
+        kind: empty: there is neither table nor mask, and nothing is to be seen on the image.
         key: how the table spells the image: its id, or its file_name; None: the table says nothing
             of it, and that means empty.
     """
@@ -54,12 +56,15 @@ def read_truth(record: Record, competition: Competition, size: tuple[int, int]) 
         DataError: naming the table and the row, or the object, that cannot be drawn.
     """
     assert record.truth is not None
+    if record.truth.kind == "empty":
+        multilabel = competition.task == "multilabel"
+        return np.zeros((competition.n_classes, *size) if multilabel else size, np.uint8)
     path, key = record.masks[0], record.truth.key
     if record.truth.kind == "coco":
-        coco = _coco(path)
+        coco = read_coco_once(path)
         planes = coco.planes(key, *size)[coco_places(coco, competition)]
         return labels_of(planes, competition, f"{coco.source}: {record.image_id}", True)
-    table = _rle(path, competition)
+    table = read_codes_once(path, competition)
     planes = np.zeros((len(table.names), *size), np.uint8)
     problems: list[str] = []
     if key is not None:
@@ -70,7 +75,7 @@ def read_truth(record: Record, competition: Competition, size: tuple[int, int]) 
             planes[k] = fill(runs, *size, table.submission.order)
     if problems:
         raise DataError(problems[0])
-    whole = competition.task == "multiclass" and any(k == 0 for _, k in table.cells)
+    whole = competition.task == "multiclass" and 0 in table.asked
     if competition.task == "multiclass" and not whole:
         planes = planes[1:]
     return labels_of(planes, competition, f"{table.source}: id {record.image_id!r}", not whole)
@@ -83,7 +88,10 @@ def truth_key(competition: Competition, records: Sequence[Record]) -> list[objec
         return []
     rle = competition.data.train_rle
     rule = None if rle is None else rle.model_dump(mode="json")
-    return [rule, list(competition.submission.class_names or ()), list(competition.classes), *keys]
+    names, classes = competition.submission.class_names or (), competition.classes
+    overlap = competition.data.overlap
+    more = [] if overlap == "refuse" else [["overlap", overlap]]
+    return [rule, list(names), list(classes), *more, *keys]
 
 
 def labels_of(
@@ -103,18 +111,23 @@ def labels_of(
     if competition.task == "binary":
         return planes[0]
     n = (planes == 1).sum(axis=0)
-    if (n > 1).any():
+    overlap = competition.data.overlap
+    if overlap == "refuse" and (n > 1).any():
         raise DataError(
             f"{where}: {int((n > 1).sum())} pixels have several classes, which task multiclass"
-            " does not allow; task multilabel keeps them all"
+            " does not allow; set data.overlap to ignore or last, or task multilabel, which keeps them"
+            " all"
         )
     ignored = (n == 0) & (planes == IGNORE).any(axis=0)
+    if overlap == "ignore":
+        ignored |= n > 1
     if not background and ((n == 0) & ~ignored).any():
         lost = int(((n == 0) & ~ignored).sum())
         raise DataError(f"{where}: {lost} pixels have no class; expected one each")
-    labels = (planes == 1).argmax(axis=0).astype(np.uint8)
+    # of several classes the last; argmax finds the first, so that it looks from the end
+    labels = (len(planes) - 1 - (planes[::-1] == 1).argmax(axis=0)).astype(np.uint8)
     if background:
-        labels = np.where(n == 1, labels + 1, 0).astype(np.uint8)
+        labels = np.where(n > 0, labels + 1, 0).astype(np.uint8)
     labels[ignored] = IGNORE
     return labels
 
@@ -153,13 +166,37 @@ def listed_images(
         are not among them.
     """
     if kind == "rle":
-        ids = _rle(path, competition).ids
-        return {i: i for i in ids if i in images}, [i for i in ids if i not in images]
-    coco = _coco(path)
+        return _listed_codes(read_codes_once(path, competition), images)
+    coco = read_coco_once(path)
     coco_places(coco, competition)
     found = coco_keys(coco, {i: p.relative_to(root).as_posix() for i, p in images.items()})
     used = set(found.values())
     return found, [name for name in coco.images if name not in used]
+
+
+def _listed_codes(table: RleTable, images: Mapping[str, Path]) -> tuple[dict[str, str], list[str]]:
+    """As `listed_images`, of a table whose rows may stand under several images: those that exist decide.
+
+    Raises:
+        DataError: an id cell is two images' that both exist.
+    """
+    loose = {key for keys in table.unsure for key in keys}
+    sure = {key[0] for key in table.cells if key not in loose}
+    maybe = {key[0] for key in loose} - sure
+    unknown = [i for i in table.ids if i not in images and i not in maybe]
+    doubtful = []
+    for keys in table.unsure:
+        there = [key for key in keys if key[0] in images]
+        if not there:
+            unknown.append(keys[0][0])
+        if len(there) > 1:
+            doubtful.append(say_unsure((i, table.names[k]) for i, k in there))
+    if doubtful:
+        raise DataError(
+            f"{table.source}: {len(doubtful)} ids can be taken apart in several ways:"
+            f" {some(doubtful, 3)}; give the classes a column of their own (class_column)"
+        )
+    return {i: i for i in table.ids if i in images}, list(dict.fromkeys(unknown))
 
 
 def coco_keys(coco: CocoTable, images: Mapping[str, str]) -> dict[str, str]:
@@ -171,7 +208,7 @@ def coco_keys(coco: CocoTable, images: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for image_id, path in images.items():
-        parts = path.split("/")
+        parts = (path.rpartition(".")[0] if coco.by_stem else path).split("/")
         tails = ("/".join(parts[n:]) for n in range(len(parts)))
         key = next((tail for tail in tails if tail in coco.images), None)
         if key is None:
@@ -190,7 +227,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _coco(path: Path) -> CocoTable:
+def read_coco_once(path: Path) -> CocoTable:
+    """A COCO JSON, read anew only when the file changes."""
     with _LOADING:
         return _coco_of(path, _stamp(path))
 
@@ -200,52 +238,22 @@ def _coco_of(path: Path, stamp: tuple[int, int]) -> CocoTable:
     return read_coco(path)
 
 
-def _rle(path: Path, competition: Competition) -> RleTable:
+def read_codes_once(path: Path, competition: Competition) -> RleTable:
+    """The competition's table of codes, read anew only when the file changes.
+
+    Raises:
+        DataError: all that is wrong with its columns and ids, at once.
+    """
     with _LOADING:
-        return _rle_of(
-            path,
-            _stamp(path),
-            competition.data.train_rle,
-            competition.submission.class_names,
-            competition.classes,
-        )
+        return _rle_of(path, _stamp(path), CodeRules.of(competition))
 
 
 @lru_cache(maxsize=4)
-def _rle_of(
-    path: Path,
-    stamp: tuple[int, int],
-    rle: Rle | None,
-    class_names: tuple[str, ...] | None,
-    classes: tuple[str, ...],
-) -> RleTable:
-    from comp.formats.reading import gather, refuse
-    from comp.formats.rle_table import has_classes, layout_of
-    from comp.formats.table import read_table
-
-    assert rle is not None
-    frame = read_table(path)
-    names = class_names or classes
-    if class_names is None and not _spells(frame, rle, classes):
-        names = tuple(str(k) for k in range(len(classes)))
-    layout = layout_of(rle, names if rle.class_column or rle.class_in_id else None)
+def _rle_of(path: Path, stamp: tuple[int, int], rules: CodeRules) -> RleTable:
     problems: list[str] = []
-    table = gather(frame, path.name, layout, names, problems, frame.columns)
-    if not has_classes(layout) and len(classes) > 1:
-        problems.append(
-            f"{path.name}: its rows name no class, but the competition has {len(classes)};"
-            " set data.train_rle class_column or class_in_id"
-        )
+    table = gather_codes(read_table(path), path.name, rules, problems, every=True)
     try:
         refuse(problems)
     except SubmissionError as error:
         raise DataError(str(error)) from error
     return table
-
-
-def _spells(frame: pd.DataFrame, rle: Rle, classes: tuple[str, ...]) -> bool:
-    """True where the table's classes are spelled as the competition's."""
-    cells: Iterable[str] = frame.get(rle.class_column or rle.id_column, [])
-    if rle.class_column is None:
-        return any(cell.endswith(tuple(f"_{name}" for name in classes)) for cell in cells)
-    return bool(set(cells) & set(classes))

@@ -229,10 +229,10 @@ def test_a_full_disk_leaves_nothing(make_toy, monkeypatch: pytest.MonkeyPatch, c
     toy = make_toy()
     write = cache_build._write
 
-    def refuse(file: Any, array: np.ndarray) -> int:
+    def refuse(file: Any, array: np.ndarray) -> None:
         if file.tell() > 3000:
             raise OSError(code, os.strerror(code))
-        return write(file, array)
+        write(file, array)
 
     monkeypatch.setattr(cache_build, "_write", refuse)
     with pytest.raises(DiskError, match="disk full" if code == errno.ENOSPC else "cannot write"):

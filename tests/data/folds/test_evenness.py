@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comp.data.folds.evenness import few_notes, unevenness
+from comp.data.folds.evenness import few_notes, label_unevenness, named_label, unevenness
 from comp.data.folds.table import FoldTable
 
 
@@ -37,3 +37,17 @@ def test_unevenness_of_two_strata(fold: list[int], expected: float) -> None:
 def test_unevenness_is_a_share(rows: list[tuple[str, int]]) -> None:
     found = unevenness([name for name, _ in rows], np.array([f for _, f in rows]))
     assert 0 <= found <= 1
+
+
+def test_unevenness_of_labels_is_that_of_each() -> None:
+    labels = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
+    fold = np.array([0, 0, 1, 1])
+    assert label_unevenness(labels, fold).tolist() == [0.5, 0.0]
+    assert label_unevenness(labels, fold - 2).tolist() == [0.0, 0.0]
+
+
+def test_labels_bear_the_names_of_classes() -> None:
+    assert named_label("much of class 1", ["sky", "roof"]) == "much of roof"
+    assert named_label("class 0", ["sky"]) == "sky"
+    assert named_label("none", ["sky"]) == "none"
+    assert named_label("class 7", ["sky"]) == "class 7"

@@ -228,6 +228,18 @@ def test_a_duplicate_of_a_validation_image_is_not_trained_on(tmp_path: Path) -> 
     assert "1 training images equal a validation image and moved to its fold: i0007" in table.notes
 
 
+def test_groups_that_spoil_the_spread_of_labels_are_told(tmp_path: Path) -> None:
+    root = write_meta(tmp_path, 60, size=12)
+    told = folds_of(60, root=root, scheme="iterative", group="Source", n_splits=5).notes
+    (said,) = [note for note in told if note.startswith("groups make")]
+    assert said.startswith("groups make the folds less even: '")
+    assert "of a fold's images, on average, more or fewer than in all; without groups no" in said
+    assert folds_of(60, root=root, scheme="iterative", n_splits=5).notes == ()
+    (tmp_path / "fine").mkdir()
+    fine = write_meta(tmp_path / "fine", 60, size=2)
+    assert folds_of(60, root=fine, scheme="iterative", group="Source", n_splits=3).notes == ()
+
+
 def test_a_given_list_must_not_cut_a_group(tmp_path: Path) -> None:
     root = write_meta(tmp_path, 10)
     with pytest.raises(

@@ -103,7 +103,7 @@ def test_float_images_must_be_in_the_unit_range(tmp_path: Path) -> None:
         read_image(tmp_path / "b.tif", 3)
     unit[0, 0, 0] = np.nan
     tifffile.imwrite(tmp_path / "c.tif", unit, photometric="rgb")
-    with pytest.raises(DataError, match=r"c\.tif: float pixels from nan"):
+    with pytest.raises(DataError, match=r"c\.tif: float pixels from 0 to 1, and 1 of 1860 NaN"):
         read_image(tmp_path / "c.tif", 3)
     tifffile.imwrite(tmp_path / "d.tif", np.full((4, 4), -3, np.int16))
     with pytest.raises(DataError, match=r"int16 pixels down to -3"):

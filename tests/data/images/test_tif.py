@@ -21,9 +21,11 @@ from PIL import Image
 from comp.data.images import decode as decoding
 from comp.data.images.decode import decode, read_size
 from comp.data.images.read import read_image
-from comp.data.sources.labels import read_mask_values
+from comp.data.intake.masks import ClassTable, choose_rule, look_at_masks
+from comp.data.sources.labels import read_mask_values, read_plane
+from comp.data.sources.records import Record
 from comp.errors import DataError
-from tests.data.reading import GREY, RGB, RNG, data_of
+from tests.data.reading import GREY, RGB, RNG, competition, data_of
 
 
 def test_tif_palettes_and_white_is_zero(tmp_path: Path) -> None:
@@ -32,13 +34,54 @@ def test_tif_palettes_and_white_is_zero(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table)
     assert np.array_equal(read_image(tmp_path / "a.tif", 3), (table.T[index] >> 8).astype(np.uint8))
     assert np.array_equal(read_mask_values(tmp_path / "a.tif"), index)
-    tifffile.imwrite(tmp_path / "b.tif", 255 - GREY, photometric="miniswhite")
-    assert np.array_equal(read_image(tmp_path / "b.tif", 1)[..., 0], GREY)
-    tifffile.imwrite(tmp_path / "c.tif", index, photometric="miniswhite")
-    assert np.array_equal(read_mask_values(tmp_path / "c.tif"), index)  # class numbers, no shades
-    tifffile.imwrite(tmp_path / "d.tif", GREY < 99, photometric="miniswhite")
-    assert np.array_equal(read_mask_values(tmp_path / "d.tif"), GREY >= 99)  # white is the object
-    assert np.array_equal(read_image(tmp_path / "d.tif", 1)[..., 0], (GREY >= 99) * 255)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_where_zero_is_white_it_is_the_largest_number(
+    tmp_path: Path, dtype: type, compression: str | None
+) -> None:
+    """One rule for image and mask of any depth: white is the object, as it is shown."""
+    top = 1 if dtype is bool else np.iinfo(dtype).max
+    shown = (GREY >= 99).astype(dtype) * dtype(top) if dtype is not bool else GREY >= 99
+    stored = ~shown if dtype is bool else (top - shown).astype(dtype)
+    path = tmp_path / "d.tif"
+    tifffile.imwrite(path, stored, photometric="miniswhite", compression=compression)
+    assert np.array_equal(read_mask_values(path), shown)
+    assert np.array_equal(read_image(path, 1)[..., 0] > 0, GREY >= 99)
+    rule = choose_rule(look_at_masks([Record("d", path, (path,))]), None, "")
+    assert rule.mask_values == ({0: 0, 1: 1} if dtype is bool else {0: 0, top: 1})
+    assert ("0 is white (MINISWHITE): read as they are shown" in str(rule.notes)) == (top > 1)
+    if dtype is np.uint8:
+        tifffile.imwrite(path, 255 - GREY, photometric="miniswhite")
+        assert np.array_equal(read_image(path, 1)[..., 0], GREY)
+    two = np.dstack([stored, stored])
+    if dtype is not bool:  # transparency is no shade
+        tifffile.imwrite(
+            path, two, photometric="miniswhite", extrasamples=["unassalpha"], planarconfig="contig"
+        )
+        assert np.array_equal(read_mask_values(path), shown)
+        assert np.array_equal(decode(path).pixels[..., 1], stored)
+
+
+def test_class_numbers_in_files_whose_zero_is_white(tmp_path: Path) -> None:
+    index = (GREY % 3).astype(np.uint8)
+    index[0, :4] = 255
+    records = []
+    for k in range(3):
+        path = tmp_path / f"{k}.tif"
+        tifffile.imwrite(path, index, photometric="miniswhite")
+        records.append(Record(str(k), path, (path,)))
+    rule = choose_rule(look_at_masks(records), None, "")
+    assert (rule.task, len(rule.classes), rule.ignore_index) == ("multiclass", 3, 0)
+    assert rule.mask_values == {255: 0, 254: 1, 253: 2}
+    assert "data.mask_values names each as 255 less it" in rule.notes[-1]
+    values = {"ignore_index": rule.ignore_index, "mask_values": rule.mask_values}
+    labels = read_plane(path, competition("multiclass", 3, **values))
+    assert np.array_equal(labels, index)
+    table = ClassTable("classes.csv", {0: "a", 1: "b", 2: "c"}, 255)
+    named = choose_rule(look_at_masks(records), table, "")
+    assert named.classes == ("a", "b", "c") and named.mask_values == rule.mask_values
 
 
 def test_a_thumbnail_before_the_picture(tmp_path: Path) -> None:

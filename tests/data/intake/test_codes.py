@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from comp.config import Competition, check
-from comp.data.intake.codes import known_sizes, look_at_codes, look_at_sample, settle_by_strings
+from comp.data.intake.codes import known_sizes, look_at_codes, settle_by_strings
+from comp.data.intake.sample import look_at_sample
 from comp.data.intake.seen import Understood
 from comp.data.sources.records import find_records
 from comp.data.sources.tables import code_shape, read_tables
@@ -109,22 +110,25 @@ def test_what_masks_leave_open_is_a_problem(tmp_path: Path) -> None:
     assert seen.values["data"]["train_rle"]["order"] == "column"
 
 
-def test_coco_counts_are_recognised_and_refused(tmp_path: Path) -> None:
+def as_counts(code: str) -> str:
+    """Pairs -> COCO counts, down the columns."""
+    flat = decode(code, *SIZE).ravel("F").astype(np.int64)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat])))
+    return " ".join(map(str, np.diff(np.concatenate([[0], edges, [flat.size]]))))
+
+
+def test_coco_counts_are_recognised_and_compared(tmp_path: Path) -> None:
     root = drawn.draw_kaggle(tmp_path, size=SIZE)
     frame = read_table(root / "train.csv")
-    rows = []
-    for image_id, code in frame.itertuples(index=False):
-        flat = decode(code, *SIZE).ravel("F").astype(np.int64)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], flat])))
-        counts = np.diff(np.concatenate([[0], edges, [flat.size]]))
-        rows.append((image_id, " ".join(map(str, counts))))
+    rows = [(i, as_counts(code)) for i, code in frame.itertuples(index=False)]
     (root / "train.csv").write_bytes(table_bytes(list(frame.columns), rows))
     seen = looked_at(root)
-    assert "train_rle" not in seen.values["data"]
-    assert any(
-        "not used: column-major COCO counts are no start-length pairs" in p for p in seen.problems
-    )
+    rle = seen.values["data"]["train_rle"]
+    assert (rle["code"], rle["order"]) == ("counts", "column") and not seen.problems
     assert any("column-major COCO counts agrees with the masks of" in line for line in seen.lines)
+    assert "train.csv: 12 of 12 masks agree" in seen.lines
+    assert "pairs of start and length" in seen.why["submission"]
+    assert "code" not in seen.values["submission"]
 
 
 @pytest.mark.parametrize(

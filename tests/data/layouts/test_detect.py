@@ -13,15 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comp.commands import init
-from comp.config import Competition, data_root, load_competition
-from comp.data.images.bands import files_of
+from comp.config import load_competition
 from comp.data.images.read import read_image
 from comp.data.layouts.detect import Asked, affixes, detect, walk
 from comp.data.sources.labels import read_labels
-from comp.data.sources.manifest import read_manifest
-from comp.data.sources.records import Records, find_records
 from comp.errors import DataError, UsageError
-from comp.files import Workspace
 from tests.drawn import save
 from tests.drawn_layouts import (
     TREES,
@@ -32,6 +28,8 @@ from tests.drawn_layouts import (
     pair,
     scene,
 )
+from tests.understood import check as check_drawn
+from tests.understood import understood
 
 NAMES = ("p_001", "p_002", "q_010", "a b.v2", "città_7", "x9")
 
@@ -42,38 +40,10 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def understood(ws: Path, data: Path, **asked: str) -> tuple[Competition, Records, Path]:
-    """Run init and read back what it wrote."""
-    absent = asked.pop("absent", None)
-    init.run(ws, data, asked=Asked(**asked), absent=absent)
-    comp = load_competition(ws)
-    root = data_root(Workspace(ws, comp.name), comp)
-    return comp, find_records(comp, root), root
-
-
 def check(name: str, names: Sequence[str], folder: Path) -> str:
-    """Draw a layout, understand it, compare files, parts and foreground; return the layout's name."""
+    """Compare what is understood of a layout with what was drawn; return the layout's name."""
     layout, draw = TREES[name]
-    data = folder / "data"
-    data.mkdir()
-    wanted = draw(data, names)
-    comp, records, root = understood(folder / "ws", data)
-    got = {
-        r.image_id: (
-            tuple(p.relative_to(root).as_posix() for p in files_of(r.image)),
-            tuple(p.relative_to(root).as_posix() for p in r.masks),
-            r.split,
-        )
-        for r in records.train
-    }
-    assert got == {i: (w.images, tuple(sorted(w.masks)), w.split) for i, w in wanted.items()}
-    for record in records.train:
-        labels = read_labels(record, comp)
-        labels = labels[0] if labels.ndim == 3 else labels
-        foreground = (labels > 0) & (labels < 255)
-        assert np.array_equal(foreground, wanted[record.image_id].labels), record.image_id
-    rows = read_manifest(folder / "ws" / "configs" / "manifest.csv")
-    assert {r.image_id: (r.images, r.masks, r.split) for r in rows if r.split != "test"} == got
+    check_drawn(draw, names, folder)
     return layout
 
 
@@ -243,8 +213,10 @@ def test_files_that_a_list_names_in_vain(
     _, records, _ = understood(tmp_path / "ws", data)
     assert len(records.train) == 5
     said = capsys.readouterr().out
-    assert "pairs.csv: 1 rows leave a cell blank or name a file that is not there" in said
-    assert "left out: rows 6; an image without objects needs a mask file" in said
+    assert (
+        "pairs.csv: 1 rows name a file that is not there, or no image, and are left out: rows 6"
+        in said
+    )
 
 
 def test_ids_that_repeat_from_list_to_list_become_paths(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from comp.data.images.read import read_image
+from comp.data.leaks.guesses import few_groups
 from comp.data.leaks.prints import make_print
 from comp.data.leaks.radar import Leaks, look_for_leaks
 from tests.data.leaks.test_seams import mosaic
@@ -93,6 +94,36 @@ def test_only_one_way_to_group_is_used_beside_the_pixels(
     assert names.why == "the meta groups them already"
 
 
+def test_tiles_that_overlap_are_one_group(picture: Callable[..., np.ndarray]) -> None:
+    tiles = [
+        picture(seed, 224, 224)[y : y + 128, x : x + 128]
+        for seed in range(4)
+        for y in (0, 96)
+        for x in (0, 96)
+    ]
+    ids = [f"{7919 * k % 1009:03x}q" for k in range(16)]
+    found = radar([*tiles, tiles[0][20:, 30:]], [*ids, "t"], 16)
+    assert found.group == tuple(f"with {ids[k // 4 * 4]}" for k in range(16))
+    assert found.across(found.links) and found.advice == ""
+    told = "\n".join(found.told)
+    assert "13 overlaps (4 marks or more, 50% of those there" in told
+    assert "null test with mirrored images: 0" in told
+    assert "images that overlap: 16 of 16 training images are linked; 4 pictures" in told
+    assert "the largest of 5 crops (test images counted); they share 25% of an image" in told
+
+
+def test_a_whole_mosaic_says_what_to_do(picture: Callable[..., np.ndarray]) -> None:
+    image = picture(0, 320, 320)
+    tiles = [image[y : y + 128, x : x + 128] for y in (0, 96, 192) for x in (0, 96, 192)]
+    found = radar(tiles, [f"{7919 * k % 1009:03x}q" for k in range(9)], 9)
+    assert set(found.group) == {"with 000q"}
+    assert found.advice.startswith(
+        "1 group (9 of 9 images in the largest) cannot fill 3 folds: cut the picture into blocks:"
+    )
+    assert "\n" not in found.advice and "`comp folds --groups COLUMN`" in found.advice
+    assert "lower folds.n_splits to 2, or cut" in few_groups(2, 30, 31, 5)
+
+
 def test_no_images() -> None:
     found = look_for_leaks([], 0, [], [], {}, 5)
     assert found.group == () and found.summary == "no groups among 0 training images"
@@ -111,13 +142,22 @@ def test_nuclei_are_crops_of_few_pictures(real_data: Path) -> None:
     found = radar(images, ids, n_train)
     n, sets, largest = found.linked([(s.i, s.j) for s in found.seams.links])
     assert found.seams.n_null == 0 and 340 < n < 400 and 110 < sets < 140 and largest < 20
+    assert found.overlaps.n_found == found.overlaps.n_null == 0  # its crops lie edge to edge
 
 
 @pytest.mark.realdata
-def test_dubai_seams_join_tiles_of_one_picture_only(real_data: Path) -> None:
+def test_dubai_seams_join_tiles_of_one_picture_and_overlaps_pictures_of_one_place(
+    real_data: Path,
+) -> None:
     ids, images, n_train = real(real_data / "dubai", "*.jpg")
     found = radar(images, ids, n_train)
     assert found.seams.n_null == 0 and found.seams.n_found > 1200
     source = [i.rpartition("_y")[0] for i in ids]
     assert all(source[s.i] == source[s.j] for s in found.seams.links)
-    assert len(set(found.group)) == 60  # by name alone: every source picture is a group
+    # Some of the 72 source pictures show one place, so names alone do not keep it in one fold.
+    assert found.overlaps.n_null == 0
+    assert {tuple(sorted((source[o.i], source[o.j]))) for o in found.overlaps.links} == {
+        ("t1_001", "t3_009"), ("t4_003", "t8_004"), ("t4_006", "t8_007"),
+        ("t7_001", "t8_008"), ("t7_001", "t8_009"), ("t7_002", "t8_009"),
+    }  # fmt: skip
+    assert len(set(found.group)) == 58  # of 60 sources in train, two pairs of these

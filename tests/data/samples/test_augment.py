@@ -72,13 +72,22 @@ def test_all_mistakes_at_once_with_the_nearest_name() -> None:
         ({"RandomRotate90": {}}, {"size": (32, 48)}, "RandomRotate90: changes the size from (32, 48) to (48, 32)"),
         ({"ColorJitter": {}}, {"channels": 5}, "ColorJitter: fails on a (64, 64, 5) uint8 image"),
         ({"MaskDropout": {}}, {"planes": True}, "MaskDropout: fails on a (64, 64, 3) uint8 image with mask planes: "),
-        ({"Mosaic": {}}, {}, "Mosaic: fails on a (64, 64, 3) uint8 image: Mosaic requires"),
+        ({"OverlayElements": {}}, {}, "OverlayElements: fails on a (64, 64, 3) uint8 image: OverlayElements requires"),
     ],
 )  # fmt: skip
 def test_a_dry_run_shows_what_names_do_not(spec: Any, options: Any, message: str) -> None:
     (problem,) = check_augment((spec,), **options)
     assert problem.startswith(f"augment[0] {message}")
     assert check_augment(({"RandomRotate90": {}}, {"MaskDropout": {}}), size=(32, 32)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("Mosaic", "mosaic"), ("MixUp", "mixup"), ("CutMix", "cutmix"), ("CopyPaste", "copy_paste")]
+)  # fmt: skip
+def test_several_images_in_one_are_asked_for_elsewhere(name: str, key: str) -> None:
+    assert check_augment(({name: {}},)) == [
+        f"augment[0] {name}: has no place in augment; several images in one are asked for by train.mix: {{{key}: 0.5}}"
+    ]
 
 
 def test_nothing_asks_the_network() -> None:

@@ -52,6 +52,7 @@ class Place:
         competition: Competition | None = None,
         table: FoldTable | None = None,
         trained: Sequence[str] = ("second",),
+        content: str = "seen",
     ) -> PseudoSource:
         competition = competition or self.competition
         records = find_records(competition, data_root(self.workspace, competition))
@@ -66,7 +67,14 @@ class Place:
         }
         ids = [record.image_id for record in records.test]
         return find_source(
-            self.workspace, competition, asked, table or self.table, shared, ids, trained
+            self.workspace,
+            competition,
+            asked,
+            table or self.table,
+            shared,
+            trained,
+            test_ids=ids,
+            test_content=content,
         )
 
     def refused(self, kind: type[CompError], asked: str, *parts: str, **more: Any) -> None:
@@ -131,7 +139,16 @@ def test_names(place: Place) -> None:
     )
     empty = Workspace(place.workspace.root, "empty")
     with pytest.raises(UsageError, match="there is no run yet; train one with `comp cv` first"):
-        find_source(empty, place.competition, "first", place.table, {}, ["a"], [])
+        find_source(
+            empty,
+            place.competition,
+            "first",
+            place.table,
+            {},
+            [],
+            test_ids=["a"],
+            test_content="seen",
+        )
 
 
 def test_other_folds(place: Place) -> None:
@@ -179,6 +196,18 @@ def test_other_test_images(place: Place) -> None:
     write_result(folder, {k: v for k, v in result.items() if k != "files"}, list(result["files"]))
     place.refused(
         RunMismatchError, "first", "fold1/test.none.npy", "missing 1: t03", "unknown 1: z"
+    )
+
+
+def test_changed_test_images(tmp_path: Path) -> None:
+    place = Place(tmp_path, test_content="seen")
+    assert place.find("first").name == "first"
+    place.refused(
+        RunMismatchError,
+        "first",
+        "run 'first': fold0/test.none.npy: test images changed since they were predicted "
+        "(content seen, now other); put them back, or run its `comp cv` again",
+        content="other",
     )
 
 

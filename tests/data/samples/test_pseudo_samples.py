@@ -20,6 +20,7 @@ from comp.data.cache.cache import Cache
 from comp.data.cache.open import open_cache
 from comp.data.images.resize import n_planes
 from comp.data.samples.augment import build_augment
+from comp.data.samples.order import EpochSampler
 from comp.data.samples.pseudo import PseudoMember, PseudoSource
 from comp.data.samples.pseudo_labels import write_labels
 from comp.data.samples.pseudo_samples import (
@@ -30,11 +31,10 @@ from comp.data.samples.pseudo_samples import (
     PseudoImages,
     pseudo_loader,
 )
-from comp.data.samples.sampling import EpochSampler
 from comp.data.samples.train import TrainSamples, train_recipe
 from comp.files import sha256
 from comp.store import Probs, ProbsWriter
-from tests.data.samples.test_train import AUGMENT, CROP, NEAREST, SOFT, equal, samples_of
+from tests.data.samples.test_train import AUGMENT, CROP, EVERY, NEAREST, SOFT, equal, samples_of
 
 CPU = torch.device("cpu")
 
@@ -242,3 +242,82 @@ def test_the_loader_of_a_fold_and_what_it_leaves(make_toy: Any) -> None:
     assert len(list(loader.epoch(0))) == 6
     loader.close()
     assert not list(folder.iterdir())
+
+
+# train.mix
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("options", [CROP, SOFT, NEAREST], ids=["crop", "soft", "nearest"])
+def test_training_samples_are_mixed_with_training_samples_alone(
+    make_toy: Any, task: str, options: Any
+) -> None:
+    samples = mixed_of(make_toy(task), {**options, "mix": EVERY})
+    alone = mixed_of(make_toy(task), options)
+    for epoch in range(2):
+        for i in range(12):
+            plain, mixed = samples.real[(epoch, i)], samples[(epoch, i)]
+            assert torch.equal(plain["image"], mixed["image"]) and int(mixed["number"]) == i
+        for slot in range(4):
+            key = (epoch, -1 - slot, slot % 2)
+            mixed, plain = samples[key], alone[key]
+            assert int(mixed["number"]) == NUMBER and sorted(mixed) == sorted(plain)
+            assert all(mixed[name].shape == plain[name].shape for name in plain)
+            assert all(mixed[name].dtype == plain[name].dtype for name in plain)
+            assert equal(mixed, samples[key])
+    copy = pickle.loads(pickle.dumps(samples))
+    assert equal(copy[(1, -1, 1)], samples[(1, -1, 1)])
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_what_is_pasted_into_a_pseudo_labelled_image_is_sure_and_the_rest_as_before(
+    make_toy: Any, monkeypatch: Any, task: str
+) -> None:
+    samples = mixed_of(make_toy(task), {**CROP, "mix": {"cutmix": 1}}, specs=())
+    plain = mixed_of(make_toy(task), CROP, specs=())
+    given: list[Any] = []
+    partner = samples.real.partner
+    monkeypatch.setattr(
+        samples.real, "partner", lambda *rest: (given.append(partner(*rest)), given[-1])[1]
+    )
+    for slot in range(6):
+        key = (0, -1 - slot, 0)
+        mixed, before = samples[key], plain[key]
+        image, labels = given.pop()
+        truth = samples.real.form.truth(labels, planes=True)
+        pasted = (mixed["image"].numpy() != before["image"].numpy()).any(axis=0)
+        assert 0.02 < pasted.mean() < 0.6
+        assert np.array_equal(
+            mixed["image"].numpy()[:, pasted], image.transpose(2, 0, 1)[:, pasted]
+        )
+        for name in ("planes", "valid"):
+            mine, its = mixed[name].numpy(), truth[name]
+            # the box, as far as the noise of the image shows it
+            rows, columns = (np.flatnonzero(pasted.any(axis=a)) for a in (1, 0))
+            box = (..., slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+            assert np.array_equal(mine[box], its[box])
+            outside = np.ones(mine.shape, bool)
+            outside[box] = False
+            assert np.array_equal(mine[outside], before[name].numpy()[outside])
+
+
+@pytest.mark.parametrize("which", ["train", "test"])
+def test_mixed_images_of_two_types(make_toy: Any, which: str) -> None:
+    import cv2
+
+    toy = make_toy("binary")
+    path = toy.data / ("images/t003.png" if which == "train" else "test/s1.png")
+    cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
+    samples = mixed_of(toy, {**CROP, "mix": EVERY})
+    for batch in MixedLoader(samples, 0.25, 4, 0).epoch(0):
+        assert batch["image"].dtype == torch.float32 and batch["image"].max() <= 1
+
+
+def test_losses_reach_the_sampler_of_training_images(make_toy: Any) -> None:
+    sampler = {"by": "loss", "share": 0.9, "samples": 30}
+    loader = MixedLoader(mixed_of(make_toy(), {**CROP, "sampler": sampler}), 0.25, 4, 0)
+    losses = np.zeros(12)
+    losses[4] = 1.0
+    loader.heed(losses)
+    numbers = [n for batch in loader.epoch(0) for n in batch["number"].tolist() if n >= 0]
+    assert numbers.count(4) >= 8  # 4 times as often as without, but for the rest of 0.1

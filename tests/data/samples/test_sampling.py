@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from comp.config import Train, check
 from comp.data.cache.open import open_cache
 from comp.data.samples.augment import build_augment
-from comp.data.samples.sampling import ANYWHERE, Drawing, EpochSampler, check_sampler, make_drawing
-from comp.data.samples.train import TrainLoader, TrainSamples, train_recipe
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.order import EpochSampler
+from comp.data.samples.sampling import ANYWHERE, HARDEST, Drawing, check_sampler, make_drawing
+from comp.data.samples.train import TrainSamples, train_recipe
 from comp.errors import ConfigError, DataError
 
 
@@ -264,3 +266,74 @@ def test_without_a_sampler_the_order_is_as_it_was() -> None:
     """The numbers of the first release: runs that were begun go on as they were."""
     sampler = EpochSampler(6, 3)
     assert list(sampler) == [(0, i) for i in (0, 5, 4, 2, 3, 1)]
+
+
+# by loss
+
+
+@given(
+    losses=st.lists(st.one_of(st.floats(0, 1e3), st.just(float("nan"))), min_size=2, max_size=30),
+    share=st.floats(0, 0.95),
+    samples=st.integers(1, 300),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=100)
+def test_harder_images_come_more_often_and_none_is_starved(
+    losses: list[float], share: float, samples: int, seed: int
+) -> None:
+    n, known = len(losses), np.array(losses)
+    drawing = drawing_of({"by": "loss", "share": share, "samples": samples}, np.ones((n, 1)))
+    weights = drawing.weights(0, known)
+    assert weights.sum() == pytest.approx(1)
+    assert weights.min() >= (1 - share) / n - 1e-12
+    assert weights.max() <= (1 - share + HARDEST * share) / n + 1e-9
+    filled = np.nan_to_num(known, nan=np.nanmax(known) if not np.isnan(known).all() else 1.0)
+    order = np.argsort(filled)
+    assert (np.diff(weights[order]) >= -1e-12).all()
+    if np.isnan(known).all() or share == 0 or filled.max() == 0:
+        np.testing.assert_allclose(weights, 1 / n)
+    index, classes = drawing.draw(seed, 3, known)
+    assert len(index) == len(set(index.tolist())) == samples and (classes == ANYWHERE).all()
+    times = np.bincount(drawing.place[index % n], minlength=n)
+    assert np.abs(times - weights * samples).max() < 1 + 1e-6
+    again = drawing.draw(seed, 3, known.copy())
+    assert np.array_equal(index, again[0])
+
+
+def test_in_proportion_to_the_loss_up_to_a_cap() -> None:
+    drawing = drawing_of({"by": "loss", "share": 0.5}, np.ones((4, 1)))
+    weights = drawing.weights(0, np.array([1.0, 1, 2, 4]))
+    np.testing.assert_allclose(weights, 0.125 + np.array([1, 1, 2, 4]) / 16)
+    many = drawing_of({"by": "loss", "share": 0.5}, np.ones((100, 1)))
+    losses = np.ones(100)
+    losses[7] = 1e6  # its label may be wrong: 4 times as often as the mean, and no more
+    weights = many.weights(0, losses)
+    assert weights[7] == pytest.approx(0.5 / 100 + 0.5 * 4 / 100)
+    np.testing.assert_allclose(np.delete(weights, 7), 0.005 + 0.5 * 0.96 / 99)
+    losses[8] = 6.0  # over the cap only once the first is cut
+    weights = many.weights(0, losses)
+    assert weights[8] == weights[7] == pytest.approx(0.025) and weights.sum() == pytest.approx(1)
+    nothing = np.zeros(100)
+    nothing[7] = 1.0
+    assert many.weights(0, nothing)[7] == pytest.approx(0.025)
+    np.testing.assert_allclose(many.weights(0, np.zeros(100)), 0.01)
+
+
+def test_what_was_never_learnt_from_counts_as_the_hardest() -> None:
+    drawing = drawing_of({"by": "loss", "share": 0.5}, np.ones((4, 1)))
+    weights = drawing.weights(0, np.array([1.0, 2.0, np.nan, 1.0]))
+    assert weights[2] == weights[1] > weights[0]
+    plain = drawing_of({"samples": 4}, np.ones((4, 1)))
+    np.testing.assert_array_equal(plain.weights(0, np.array([1.0, 2, 3, 4])), plain.weights(0))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_by_loss_is_for_every_task_and_needs_a_rest(task: str) -> None:
+    assert check_sampler(check(Train, {"sampler": {"by": "loss", "share": 0.5}}, "x"), task) == []
+    with pytest.raises(ConfigError, match="by: loss needs a share below 1"):
+        check(Train, {"sampler": {"by": "loss", "share": [0.5, 1.0]}}, "x")
+    said = drawing_of({"by": "loss", "share": 0.5}, np.ones((4, 1))).describe()
+    assert said == (
+        "sampler: 4 samples an epoch of 4 images, 50 % by the last known loss of each, "
+        "an image at most 3 times"
+    )

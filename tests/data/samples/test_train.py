@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,8 @@ import torch
 from comp.config import Train
 from comp.data.cache.open import open_cache
 from comp.data.samples.augment import build_augment
-from comp.data.samples.train import (
-    EpochSampler,
-    TrainLoader,
-    TrainSamples,
-    crops_of,
-    derive,
-    scale_image,
-    train_loader,
-    train_recipe,
-)
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.train import TrainSamples, crops_of, scale_image, train_recipe
 from comp.errors import DataError
 
 AUGMENT = (
@@ -136,93 +127,6 @@ def test_the_wrong_cache_and_no_images_are_refused(make_toy) -> None:
         TrainSamples(cache, [0, 1], Train(**CROP), good.augment, 0, "binary", 1)
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
-    sampler = EpochSampler(50, 3)
-    first = list(sampler)
-    assert sorted(first) == [(0, i) for i in range(50)]
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert [i for _, i in first] != [i for _, i in second]
-    assert {e for e, _ in second} == {1}
-    again = EpochSampler(50, 3)
-    again.set_epoch(1)
-    assert list(again) == second
-    assert list(EpochSampler(50, 4)) != first
-
-
-def test_derive_is_the_same_everywhere() -> None:
-    assert derive(0, 1, "crop") == 4534338081869672492
-    assert len({derive(1, 2), derive(12), derive(1, 2, 0), derive(2, 1)}) == 4
-    assert 0 <= derive("x") < 2**64
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.parametrize(
-    ("options", "workers"), [(CROP, 2), pytest.param(SOFT, 3, marks=pytest.mark.slow)]
-)
-def test_any_number_of_workers_gives_the_same_data(make_toy, options: Any, workers: int) -> None:
-    """Bit for bit: prefetch thread and spawned workers, epochs in any order, from the middle too."""
-    samples = samples_of(make_toy(n=14), options)
-    alone = TrainLoader(samples, 4, seed=5)
-    expected = {epoch: epoch_of(alone, epoch) for epoch in range(3)}
-    assert len(alone) == len(expected[0]) == 3
-    loader = TrainLoader(samples, 4, 5, workers)
-    try:
-        for epoch in (0, 2, 1):
-            got = epoch_of(loader, epoch)
-            assert len(got) == 3
-            assert all(equal(a, b) for a, b in zip(got, expected[epoch], strict=True))
-        rest = epoch_of(loader, 1, start=2)
-        assert all(equal(a, b) for a, b in zip(rest, expected[1][2:], strict=True))
-    finally:
-        loader.close()
-    seen = [batch["image"].numpy().tobytes() for epoch in expected.values() for batch in epoch]
-    assert len(set(seen)) == len(seen)  # workers and epochs differ
-
-
-def test_an_epoch_resumes_in_the_middle(make_toy) -> None:
-    loader = TrainLoader(samples_of(make_toy(), CROP), 4, 0)
-    whole = epoch_of(loader, 2)
-    rest = epoch_of(loader, 2, start=1)
-    assert len(rest) == len(whole) - 1 == 2
-    assert all(equal(a, b) for a, b in zip(rest, whole[1:], strict=True))
-
-
-@pytest.mark.parametrize(
-    ("n", "batch", "sizes"), [(12, 5, [5, 5]), (3, 5, [3]), (5, 5, [5]), (6, 5, [5])]
-)
-def test_an_incomplete_last_batch_is_left_out_unless_it_is_the_only_one(
-    make_toy, n: int, batch: int, sizes: list[int]
-) -> None:
-    loader = TrainLoader(samples_of(make_toy(), CROP, indices=range(n)), batch, 0)
-    assert [len(b["image"]) for b in loader.epoch(0)] == sizes
-    assert len(loader) == len(sizes)
-
-
-class Broken(TrainSamples):
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        if key[1] == 7:
-            raise DataError("sample 7 is broken")
-        return super().__getitem__(key)
-
-
-def test_an_exception_in_the_thread_is_raised_where_batches_are_taken(make_toy) -> None:
-    samples = samples_of(make_toy(), CROP)
-    samples.__class__ = Broken
-    with pytest.raises(DataError, match="sample 7 is broken"):
-        epoch_of(TrainLoader(samples, 3, 0), 0)
-    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_leaving_early_stops_the_thread(make_toy) -> None:
-    loader = TrainLoader(samples_of(make_toy(n=30), CROP), 1, 0)
-    batches = loader.epoch(0)
-    next(batches)
-    assert "prefetch" in {thread.name for thread in threading.enumerate()}
-    batches.close()
-    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
-
-
 def test_global_random_state_is_neither_read_nor_touched(make_toy) -> None:
     samples = samples_of(make_toy(), CROP)
     torch.manual_seed(0)
@@ -234,20 +138,6 @@ def test_global_random_state_is_neither_read_nor_touched(make_toy) -> None:
     b = epoch_of(TrainLoader(samples, 4, 0), 0)
     assert all(equal(x, y) for x, y in zip(a, b, strict=True))
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_train_loader_reads_the_config(make_toy) -> None:
-    samples = samples_of(make_toy(), CROP)
-    loader = train_loader(
-        samples, Train(**{**CROP, "batch_size": 6, "seed": 4}), torch.device("cpu")
-    )
-    assert (loader.batch_size, loader.sampler.seed, loader.pin_memory, len(loader)) == (
-        6,
-        4,
-        False,
-        2,
-    )
-    loader.close()
 
 
 def test_samples_pickle_small(make_toy) -> None:
@@ -277,15 +167,6 @@ def test_soft_and_hard_agree_where_a_pixel_is_pure(make_toy) -> None:
         assert torch.equal(planes.argmax(dim=0)[pure], labels[pure].long())
 
 
-@pytest.mark.gpu
-def test_batches_are_pinned_for_cuda(make_toy) -> None:
-    samples = samples_of(make_toy(), CROP)
-    for workers in (0, 1):
-        loader = train_loader(samples, Train(**{**CROP, "workers": workers}), torch.device("cuda"))
-        assert all(b["image"].is_pinned() for b in loader.epoch(0))
-        loader.close()
-
-
 @pytest.mark.parametrize(
     ("size", "crops"), [((64, 64), 1), ((65, 64), 2), ((128, 128), 2), ((300, 64), 3), ((8, 8), 1)]
 )
@@ -293,3 +174,116 @@ def test_auto_crops_grow_with_the_side_of_an_image(size: tuple[int, int], crops:
     train = Train(mode="crop", size=(64, 64), crops_per_image="auto")
     assert crops_of(train, size) == crops
     assert crops_of(train.model_copy(update={"mode": "resize"}), size) == 1
+
+
+# train.mix
+
+EVERY = {"mosaic": 0.5, "copy_paste": 0.5, "cutmix": 0.5, "mixup": 0.5}
+PASTED = {name: p for name, p in EVERY.items() if name != "mixup"}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("options", [CROP, SOFT, NEAREST])
+@pytest.mark.parametrize("mix", [EVERY, PASTED], ids=["with mixup", "without"])
+def test_mixed_samples_of_every_mode_and_task(
+    make_toy, task: str, options: dict[str, Any], mix: Any
+) -> None:
+    mixed, plain = (samples_of(make_toy(task), {**options, "mix": m}) for m in (mix, None))
+    for i in range(12):
+        sample, alone = mixed[(0, i)], plain[(0, i)]
+        soft = options is SOFT or mix is EVERY
+        assert sorted(sample) == sorted(
+            ["image", "number", *(["planes", "valid"] if soft else ["labels"])]
+        )
+        assert sample["image"].dtype == torch.uint8
+        assert sample["image"].shape == alone["image"].shape
+        assert torch.equal(sample["number"], alone["number"])
+        for name in set(sample) & set(alone):
+            assert sample[name].shape == alone[name].shape
+            assert sample[name].dtype == alone[name].dtype
+        if not soft:
+            allowed = {0, 1, 2, 255} if task == "multiclass" else {0, 1, 255}
+            assert set(sample["labels"].unique().tolist()) <= allowed
+        else:
+            assert sample["planes"].min() >= 0 and sample["planes"].max() <= 1
+            assert set(sample["valid"].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_partners_are_training_images_of_the_fold(make_toy, monkeypatch) -> None:
+    samples = samples_of(make_toy(), {**CROP, "mix": EVERY}, indices=[1, 4, 6, 7])
+    read: set[int] = set()
+    image = samples.cache.image
+    monkeypatch.setattr(samples.cache, "image", lambda i: (read.add(i), image(i))[1])
+    for epoch in range(10):
+        for i in range(4):
+            assert int(samples[(epoch, i)]["number"]) == samples.indices[i]
+    assert read == {1, 4, 6, 7}
+
+
+def test_where_nothing_is_mixed_a_sample_is_what_it_is_without(make_toy) -> None:
+    toy = make_toy()
+    plain = samples_of(toy, CROP)
+    rare = samples_of(toy, {**CROP, "mix": {"cutmix": 0.3}})
+    over = samples_of(toy, {**CROP, "epochs": 4, "mix": {"cutmix": 1, "until": 0.5}})
+    same = [equal(plain[(0, i)], rare[(0, i)]) for i in range(12)]
+    assert 0 < sum(same) < 12
+    assert not any(equal(plain[(1, i)], over[(1, i)]) for i in range(12))
+    assert all(equal(plain[(2, i)], over[(2, i)]) for i in range(12))
+
+
+@pytest.mark.parametrize("options", [CROP, SOFT])
+def test_mixed_samples_are_a_function_of_seed_epoch_and_index(make_toy, options: Any) -> None:
+    toy = make_toy()
+    sampler = {"by": "emptiness", "share": 0.9, "samples": 30}
+    if options is CROP:
+        sampler |= {"positive_share": 0.5}
+    options = {**options, "mix": EVERY, "sampler": sampler}
+    samples, again = samples_of(toy, options), samples_of(toy, options)
+    loader = TrainLoader(samples, 4, 0)
+    first = epoch_of(loader, 1)
+    assert len(first) == 7
+    for batch, keys in zip(first, loader._plan, strict=True):
+        assert all(
+            equal({k: v[n] for k, v in batch.items()}, again[key]) for n, key in enumerate(keys)
+        )
+    rest = epoch_of(TrainLoader(again, 4, 0), 1, start=3)
+    assert all(equal(a, b) for a, b in zip(first[3:], rest, strict=True))
+    assert not all(equal(a, b) for a, b in zip(first, epoch_of(loader, 2), strict=True))
+    copy = pickle.loads(pickle.dumps(samples))
+    assert all(equal(copy[(1, i)], samples[(1, i)]) for i in range(5))
+
+
+def test_partners_are_drawn_as_the_sampler_draws(make_toy) -> None:
+    """Every fifth mask is empty: with share 1 none of those is mixed in."""
+    samples = samples_of(
+        make_toy(n=20), {**CROP, "sampler": {"by": "emptiness", "share": 1.0}}, specs=()
+    )
+    samples_plain = samples_of(make_toy(n=20), CROP, specs=())
+    empty = {i for i in range(20) if not (samples.cache.labels(i) == 1).any()}
+    assert len(empty) == 4
+
+    def drawn(which: TrainSamples) -> set[int]:
+        rng, found = np.random.default_rng(0), set()
+        draw = which._draw
+        which._draw = lambda place, *rest: (  # type: ignore[method-assign]
+            found.add(which.place[place]),
+            draw(place, *rest),
+        )[1]
+        for _ in range(200):
+            which.partner(0, rng)
+        return found
+
+    assert drawn(samples).isdisjoint(empty) and empty <= drawn(samples_plain)
+
+
+def test_deep_and_8_bit_images_are_mixed_as_one_type(make_toy) -> None:
+    import cv2
+
+    toy = make_toy(n=5)
+    deep = np.random.default_rng(0).integers(0, 65536, (21, 27, 3), np.uint16)
+    cv2.imwrite(str(toy.data / "images" / "t001.png"), deep)
+    samples = samples_of(toy, {**CROP, "mix": EVERY})
+    for epoch in range(4):
+        (batch,) = epoch_of(TrainLoader(samples, 8, 0), epoch)
+        assert batch["image"].dtype == torch.float32
+        assert batch["image"].min() >= 0 and 0.5 < batch["image"].max() <= 1

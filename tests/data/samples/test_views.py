@@ -13,7 +13,8 @@ from comp.config import Competition, Train, check
 from comp.data.cache.cache import Cache
 from comp.data.cache.open import open_cache
 from comp.data.samples.augment import Augment, build_augment
-from comp.data.samples.train import Sample, TrainLoader, train_recipe
+from comp.data.samples.loader import TrainLoader
+from comp.data.samples.train import Sample, train_recipe
 from comp.data.samples.views import N, check_views
 from comp.data.sources.records import find_records
 from tests.drawn import draw_kaggle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,26 @@ from hypothesis import strategies as st
 
 from comp.data.sources import coco, coco_shapes
 from comp.data.sources.coco import looks_like_coco, read_coco
-from comp.data.sources.coco_shapes import counts_mask, polygon_mask
+from comp.data.sources.coco_shapes import Part, counts_part, polygon_parts
 from comp.errors import DataError
 
 CORNER = st.tuples(st.integers(-12, 60), st.integers(-12, 60)).map(lambda c: (c[0] / 4, c[1] / 4))
+
+
+def plane_of(parts: Iterator[Part], height: int, width: int) -> np.ndarray:
+    """(H, W) uint8 0/1 of boxes."""
+    mask = np.zeros((height, width), np.uint8)
+    for top, left, inside in parts:
+        mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
+    return mask
+
+
+def polygon_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    return plane_of(polygon_parts(points, height, width), height, width)
+
+
+def counts_mask(counts: list[int] | str, height: int, width: int) -> np.ndarray:
+    return plane_of(counts_part(counts, height, width), height, width)
 
 
 def slow_polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:

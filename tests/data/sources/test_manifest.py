@@ -124,7 +124,10 @@ def test_what_a_manifest_names_in_vain(tmp_path: Path) -> None:
     records, problems = look_for_records(competition(train=[{"manifest": "m.csv"}]), tmp_path)
     assert [r.image_id for r in records.train] == ["a"]
     assert "m.csv: 1 of the files it names are not in" in problems[0] and "gone.png" in problems[0]
-    assert problems[1] == "m.csv: 1 images have no mask: c"
+    assert problems[1] == (
+        "m.csv: 1 images have no mask: c; data.train absent: empty if nothing is to be seen on them,"
+        " leave_out if they are not labelled"
+    )
     two = competition(train=[{"manifest": "m.csv"}], bands=["x", "y"])
     assert (
         "expected 2 image files a row; not so for a, b, c" in look_for_records(two, tmp_path)[1][-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from comp.data.sources.rle_check import (
     strings_convention,
     wrong_by_strings,
 )
-from comp.errors import DataError
 from comp.formats.reading import RleTable, read_submission
 from comp.formats.table import read_table, table_bytes
 from comp.masks.convention import READINGS, Reading
 from comp.masks.rle import decode, encode
+from tests.coco_cells import coco_text, counts_of, zipped
 
 spec = importlib.util.spec_from_file_location(
     "drawn", Path(__file__).parents[2].joinpath("drawn.py")
@@ -169,6 +170,37 @@ def test_the_convention_by_strings(tmp_path: Path, reading: Reading) -> None:
         assert "starts relative to the run before" in told or "row-major" in told
 
 
+PACKED = {
+    "counts": lambda mask: " ".join(map(str, counts_of(mask))),
+    "coco": lambda mask: coco_text(counts_of(mask)),
+    "coco_zlib": lambda mask: zipped(coco_text(counts_of(mask))),
+}
+
+
+@pytest.mark.parametrize("code", PACKED)
+def test_counts_that_are_declared_as_pairs_and_the_other_way_round(
+    tmp_path: Path, code: str
+) -> None:
+    root = drawn.draw_kaggle(tmp_path, 12, size=SIZE)
+    path, records = root / "train.csv", records_of(root)
+    frame = read_table(path)
+    pairs = replace(table_of(path), code=code)
+    told = check_table(pairs, records, competition())[0]
+    assert told[1].startswith("train.csv: wrong convention: declared column-major COCO counts, but")
+    assert ": set data.train_rle.code: pairs" in told[1]
+    rows = [(i, PACKED[code](decode(cell, *SIZE))) for i, cell in frame.itertuples(index=False)]
+    path.write_bytes(table_bytes(list(frame.columns), rows))
+    table = table_of(path)
+    told = check_table(table, records, competition())[0]
+    assert told[1].endswith(f"agree as column-major COCO counts: set data.train_rle.code: {code}")
+    said = wrong_by_strings(table, dict.fromkeys(table.ids, SIZE))
+    assert said is not None and "kind of numbers: COCO counts" in said
+    assert said.endswith(f": set data.train_rle.code: {code}")
+    right = replace(table, code=code)
+    assert check_table(right, records, competition()) == ([], [])
+    assert wrong_by_strings(right, dict.fromkeys(table.ids, SIZE)) is None
+
+
 def test_only_some_images_are_looked_at(tmp_path: Path) -> None:
     root = drawn.draw_kaggle(tmp_path, 30, size=SIZE)
     table = table_of(root / "train.csv")
@@ -178,12 +210,17 @@ def test_only_some_images_are_looked_at(tmp_path: Path) -> None:
     assert found is not None and found.n_images == 5
 
 
-def test_counts_have_no_keys() -> None:
-    with pytest.raises(DataError, match="row-major COCO counts are no start-length pairs"):
-        keys_of(Reading("counts", "row", 0))
+def test_the_keys_that_say_a_reading() -> None:
     assert keys_of(READINGS[0]) == {"order": "column", "base": 1}
     assert keys_of(READINGS[4]) == {"order": "column", "base": 0, "relative": True}
     assert keys_of(READINGS[1], Submission(relative=True)) == {"order": "row", "relative": False}
+    counts = Reading("counts", "row", 0)
+    assert keys_of(counts) == {"code": "counts", "order": "row"}
+    assert keys_of(counts, packed="coco") == {"code": "coco", "order": "row"}
+    assert keys_of(counts, Submission(order="row"), "zlib and base64") == {"code": "coco_zlib"}
+    table = RleTable("t.csv", Submission(), ("",), (), {}, code="coco")
+    assert keys_of(counts, table, "coco") == {"order": "row"}
+    assert keys_of(READINGS[1], table) == {"code": "pairs", "order": "row"}
 
 
 def test_ignored_pixels_are_not_compared(tmp_path: Path) -> None:
