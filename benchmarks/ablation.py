@@ -58,6 +58,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "mosaic": ("train.mix={mosaic: {p: 0.5, centre: [0.25, 0.75]}, until: 0.8}",),
     "by_loss": ("train.sampler.by=loss", "train.sampler.share=0.5"),
     "hard_pixels": ("loss.bce={weight: 0.5, top_share: 0.25}",),
+    "deep": ("model.deep_supervision=0.5",),
+    "presence": ("model.aux_params={weight: 0.1}",),
     "smoothing": ("loss.bce={weight: 0.5, label_smoothing: 0.05}",),
 }
 Scores = dict[tuple[int, int], float]  # (seed, fold) -> score
