@@ -169,6 +169,16 @@ def commit_file(made: Path, path: Path) -> Path:
     return path
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in `folder` itself; nobody may be writing there.
+
+    Of a link the link goes, never what it leads to.
+    """
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def temporary_or_disk_error(path: Path) -> Path:
     """`temporary`, with a refused folder said as a DiskError."""
     try:
@@ -214,11 +224,12 @@ def read_text(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path` while the block runs.
+def lock(path: Path, wait_seconds: float = 0.0, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on the file `path` while the block runs.
 
     Args:
         wait_seconds: how long to retry; a killed holder's children may keep the lock a moment.
+        shared: together with others that hold it shared; default: alone.
 
     Raises:
         LockedError: naming the holder's pid, host and start time.
@@ -235,7 +246,9 @@ def lock(path: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     try:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(
+                    descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+                )
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:

@@ -28,9 +28,14 @@ def write_cv_report(
     folds: Sequence[int],
     metrics: Sequence[str],
     truth: Cache,
+    forgive: bool = False,
 ) -> dict[str, Any]:
-    """Write cv.json, cv.md, curves.png, best.png and worst.png of a run, and return cv.json's value."""
-    run = read_run(workspace, name)
+    """Write cv.json, cv.md, curves.png, best.png and worst.png of a run, and return cv.json's value.
+
+    Args:
+        forgive: a fold that another process is writing counts as not done, instead of an error.
+    """
+    run = read_run(workspace, name, forgive)
     cv = summarise(run, competition, folds, metrics)
     write_cv(run, cv)
     commit(run.dir / "cv.md", render_cv(cv))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from comp.cli.data import LAYOUT_NAMES
+from comp.data.layouts.detect import LAYOUTS
 from comp.files import commit
 from tests.drawn import draw_kaggle
 from tests.processes import run_comp as comp
@@ -54,10 +57,20 @@ def test_help_and_version(tmp_path: Path) -> None:
         "submit",
         "score",
         "leaderboard",
+        "status",
         "doctor",
         "schema",
     ):
         assert command in helped.stdout
+
+
+def test_help_says_layouts_and_exit_codes(tmp_path: Path) -> None:
+    helped = comp("init", "--help", cwd=tmp_path).stdout
+    words = set(re.sub(r"[^a-z0-9_ ]", " ", helped.replace("\n", " ")).split())
+    assert set(LAYOUTS) <= words and LAYOUT_NAMES.split(", ") == list(LAYOUTS)
+    for text in (helped, comp("verify", "-h", cwd=tmp_path).stdout):
+        assert "Exit codes: 0 " in text
+        assert re.search(r"^ 2 ", text, re.MULTILINE) and re.search(r"^ 3 ", text, re.MULTILINE)
 
 
 def test_a_misspelt_command_gets_its_neighbour(tmp_path: Path) -> None:

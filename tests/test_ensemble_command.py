@@ -212,10 +212,12 @@ def test_incomplete_runs_are_left_out_and_said_or_refused_by_name(toy, capsys):
     fake.make_run(*toy, "alpha", 1.0)
     fake.make_run(*toy, "beta", 1.0, folds=[0, 2])
     result = ensemble.run(workspace, competition)
-    said = "left out, incomplete: beta (folds done: 0, 2 of 3)"
+    said = "left out, incomplete: beta (2 of 3 folds done, missing 1)"
     assert said in capsys.readouterr().out
     assert said in (workspace.ensemble(result["name"]) / "report.md").read_text()
-    with pytest.raises(RunMismatchError, match=r"incomplete: beta \(folds done: 0, 2 of 3\)"):
+    with pytest.raises(
+        RunMismatchError, match=r"incomplete: beta \(2 of 3 folds done, missing 1\)"
+    ):
         ensemble.run(workspace, competition, ["alpha", "beta"])
 
 
@@ -312,7 +314,7 @@ def test_a_flipped_bit_is_refused(toy):
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"run 'alpha': .*oof.none.npy: expected sha256") as caught:
         ensemble.run(workspace, competition)
-    assert caught.value.exit_code == 3 and "run `comp cv` again" in str(caught.value)
+    assert caught.value.exit_code == 3 and "make the fold again with `comp cv`" in str(caught.value)
 
 
 @pytest.mark.parametrize("harm", ["gone", "short", "no_json"])

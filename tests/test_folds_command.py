@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from comp.commands.folds import run
 from comp.config import Competition
@@ -157,6 +158,24 @@ def test_a_column_may_be_named_instead(
     assert "scheme group, group Slide" in capsys.readouterr().out
 
 
+def test_a_declared_column_holds_beside_what_is_found(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Crops of a picture belong together (0-3, 4-7, 8-11), and patient q has one of the first and the second."""
+    draw_crops(workspace)
+    patients = {0: "q", 4: "q"}
+    rows = "\n".join(f"{k:02d},{patients.get(k, f'p{k}')}" for k in range(12))
+    (workspace.root / "data" / "meta.csv").write_text(f"ImageId,patient\n{rows}\n")
+    config = competition(n_splits=2, scheme="group", group="patient")
+    data = config.data.model_copy(update={"meta": "meta.csv"})
+    config = config.model_copy(update={"data": data})
+    table = run(workspace, config, groups="auto")
+    said = capsys.readouterr().out
+    assert "joined with the groups of folds.group, patient: 2 groups of 12 images" in said
+    assert "keep `group: patient` in the competition file" in said and "group: auto" not in said
+    assert [len(set(part)) for part in (table.fold[:8], table.fold[8:])] == [1, 1]
+
+
 def test_a_column_that_is_not_there_is_said_first(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,7 +241,7 @@ def test_groups_that_cross_a_given_split_are_written_for_the_next_call(
     with pytest.raises(FoldsError) as caught:
         run(workspace, config, groups="auto")
     message = str(caught.value)
-    assert message.startswith("scheme predefined: 1 of 3 groups cross the given split, 4 images;")
+    assert message.startswith("scheme predefined: 1 of 3 groups crosses the given split, 4 images;")
     assert "`scheme: predefined` and `listed: ../folds/toy.crossing.csv` under folds:" in message
     assert not workspace.folds_csv.exists()
     update = {"listed": "../folds/toy.crossing.csv", "group": "auto"}
@@ -237,3 +256,71 @@ def test_too_few_pictures_say_what_to_do(workspace: Workspace) -> None:
     assert str(caught.value).startswith(
         "3 groups (4 of 12 images in the largest) cannot fill 4 folds: lower folds.n_splits to 3, or cut"
     )
+
+
+def test_groups_that_a_given_split_does_not_cut_have_no_effect(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = given_split(workspace)
+    plain = run(workspace, config)
+    rows = "\n".join(f"{k:02d},{int(k in (4, 5))}" for k in range(12))
+    (workspace.root / "data" / "meta.csv").write_text(f"ImageId,site\n{rows}\n")
+    data = config.data.model_copy(update={"meta": "meta.csv"})
+    config = config.model_copy(update={"data": data})
+    capsys.readouterr()
+    assert run(workspace, config, force=True, groups="site") == plain
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "scheme predefined divides as it was given, and cuts none of these groups: --groups site has no effect"
+    )
+    assert "folds/toy.csv is there and the same" in said and "folds by groups" not in said
+
+
+def draw_map(workspace: Workspace, stride: int) -> Competition:
+    """36 GeoTIFFs of 12 x 12 pixels, `stride` apart: parts of one picture."""
+    side = 5 * stride + 12
+    big = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    for k in range(36):
+        y, x = stride * (k // 6), stride * (k % 6)
+        tags = [
+            (33550, 12, 3, (1.0, 1.0, 0.0), True),
+            (33922, 12, 6, (0.0, 0.0, 0.0, float(x), 1000.0 - y, 0.0), True),
+            (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32640), True),
+        ]
+        path = workspace.root / "data" / "tifs" / f"t{7919 * k % 1009:04d}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, big[y : y + 12, x : x + 12], photometric="rgb", extratags=tags)
+        mask = np.zeros((12, 12), np.uint8)
+        mask[: 1 + k % 4] = 255
+        cv2.imwrite(str(workspace.root / "data" / "masks" / f"{path.stem}.png"), mask)
+    made = competition(n_splits=3).model_dump()
+    made["data"]["train"] = [{"images": "tifs/{id}.tif", "masks": "masks/{id}.png"}]
+    for k in range(12):
+        (workspace.root / "data" / "masks" / f"{k:02d}.png").unlink()
+    return Competition.model_validate(made)
+
+
+def test_tiles_of_a_map_that_overlap_never_lie_on_both_sides(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = draw_map(workspace, 9)
+    table = run(workspace, config, groups="auto")
+    said = capsys.readouterr().out
+    assert "by blocks of the map" in said and "images overlap on the ground: " in said
+    place = {f"t{7919 * k % 1009:04d}": (9 * (k // 6), 9 * (k % 6)) for k in range(36)}
+    for f in range(3):
+        assert 9 <= len(table.validation(f)) <= 15 and len(table.training(f)) >= 15
+        for i in table.validation(f):
+            for j in table.training(f):
+                (y, x), (v, u) = place[table.ids[i]], place[table.ids[j]]
+                assert abs(y - v) >= 12 or abs(x - u) >= 12
+    assert read_folds(workspace, table.ids) == table
+    kept = next(iter(workspace.cache.glob("leaks.*.json")))
+    before = kept.stat().st_mtime_ns
+    assert run(workspace, config, groups="auto") == table  # the radar's answer is kept, places too
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_tiles_of_a_map_that_only_touch_lose_none(workspace: Workspace) -> None:
+    table = run(workspace, draw_map(workspace, 12), groups="auto")
+    assert table.left_out == ()

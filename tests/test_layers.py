@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "comp"
 ORDER = (
     ("comp.errors",),
     ("comp.registry",),
+    ("comp.progress",),
     ("comp.files",),
     ("comp.config",),
     ("comp.masks",),

@@ -447,7 +447,7 @@ def test_a_full_disk_is_exit_4_and_the_other_fold_is_kept(
         report = read_json(workspace.run("small") / "cv.json")
         assert [row["fold"] for row in report["folds"]] == [1]
 
-        def write_cv_report(*_: Any) -> Any:
+        def write_cv_report(*_: Any, **__: Any) -> Any:
             raise DiskError("disk full writing cv.md")
 
         patch.setattr(cv, "write_cv_report", write_cv_report)

@@ -20,7 +20,7 @@ from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, SubmissionError, UsageError
 from comp.files import read_json, sha256, write_json
 from comp.masks.rle import decode
-from comp.store import Probs, read_run
+from comp.store import Probs, read_run, write_result
 
 spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
 assert spec is not None and spec.loader is not None
@@ -230,7 +230,7 @@ def test_what_cannot_be_submitted_is_said(toy):
     fake.make_run(*toy, "half", 1.2, folds=[0])
     with pytest.raises(RunMismatchError, match="'a' has no test probabilities of fold 0"):
         submit.run(workspace, competition, run_name="a")
-    with pytest.raises(RunMismatchError, match=r"run 'half' is incomplete \(folds done: 0\)"):
+    with pytest.raises(RunMismatchError, match=r"run 'half' is incomplete \(done: fold 0\)"):
         submit.run(workspace, competition, run_name="half")
     with pytest.raises(UsageError, match="two answers to one question"):
         submit.run(workspace, competition, "e", None, "a")
@@ -284,6 +284,8 @@ def test_with_repeated_folds_every_repeat_is_counted(tmp_path, capsys):
         folder = workspace.fold("a", fold)
         flat = np.load(folder / "oof.none.npy")
         np.save(folder / "oof.none.npy", np.zeros_like(flat))
+        result = read_json(folder / "result.json")
+        write_result(folder, {k: v for k, v in result.items() if k != "files"}, result["files"])
     path = submit.run(workspace, competition, run_name="a")
     said = capsys.readouterr().out
     assert "out of fold 33.3 % (8 of 24), of the training truth 0.0 % (0 of 24)" in said

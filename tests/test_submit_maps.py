@@ -67,6 +67,8 @@ def test_each_mask_lies_where_its_image_lies(tmp_path, capsys):
     assert path.suffix == ".zip"
     card = read_json(path.with_suffix(".json"))
     assert card["submission"] == path.name and card["sha256"] == sha256(path)
+    assert card["files"] == card["images"] == card["class_masks"] == 4
+    assert "rows" not in card and "empty_rows" not in card
     table = read_table(submit.run(workspace, as_csv(competition), run_name="a"))
     codes = dict(zip(table["ImageId"], table["EncodedPixels"], strict=True))
     unpacked = tmp_path / "unpacked"

@@ -16,6 +16,7 @@ from comp.config import load_competition
 from comp.data.checks.findings import Findings
 from comp.data.checks.scan import Scan
 from comp.data.leaks.radar import Leaks, look_for_leaks
+from comp.data.sources.record import say_left_out
 from comp.data.sources.records import Records
 from comp.errors import DataError
 from comp.files import Workspace
@@ -127,9 +128,7 @@ def test_a_turned_training_image_in_the_test_set_is_warned_of(
     Image.fromarray(np.ascontiguousarray(turned)).save(root / "data/test/images/t_018.png")
     run(root)
     said = capsys.readouterr().out
-    assert (
-        f"1 train images are near duplicates of 1 test images: p_005 ~ t_018 ({how}); the" in said
-    )
+    assert f"1 train image is a near duplicate of 1 test image: p_005 ~ t_018 ({how}); the" in said
     comp = load_competition(root)
     told = json.loads(Workspace(root, comp.name).verify_json.read_text(encoding="utf-8"))
     pairs = told["near_duplicates_of_train_and_test"]
@@ -146,8 +145,10 @@ def test_exact_duplicates_and_leaks_into_the_test_set(
         image.save(data / "test/images/t_016.png")
     run(root)
     said = capsys.readouterr().out
-    assert "exact duplicates among train images: 1 groups\n  p_000, p_007" in said
+    assert "exact duplicates among train images: 1 group\n  p_000, p_007" in said
     assert "train images that are test images too: 1: p_000 = t_016" in said
+    assert "1 train image is a test image too: p_000 = t_016; the test score flatters" in said
+    assert 'leave it out of training (data.exclude: ["p_000"])' in said
 
 
 def crops(root: Path) -> None:
@@ -181,6 +182,18 @@ def test_the_leak_radar_and_folds_that_cut_groups(
     run(root)
     said = capsys.readouterr().out
     assert "cuts through" not in said and "no problems" in said
+
+
+def test_folds_that_cut_a_declared_group_are_a_problem_as_they_are_for_cv(root: Path) -> None:
+    comp = load_competition(root, overrides=["folds.group=null", "folds.scheme=kfold"])
+    folds.run(Workspace(root, comp.name), comp)
+    ids = sorted(path.stem for path in (root / "data/images").glob("*.png"))
+    rows = "\n".join(f"{image_id},{n % 2}" for n, image_id in enumerate(ids))
+    (root / "data" / "sites.csv").write_text(f"ImageId,site\n{rows}\n")
+    asked = ["data.meta=sites.csv", "folds.group=site", "folds.scheme=group"]
+    told = r"csv: 2 groups cross folds: 0, 1; make the folds again with `comp folds --force`"
+    with pytest.raises(DataError, match=told):
+        run(root, *asked)
 
 
 def test_everything_is_written_to_json_and_a_sheet(root: Path) -> None:
@@ -231,7 +244,31 @@ def test_files_that_no_pattern_takes_are_named(
 ) -> None:
     Image.new("L", (4, 4)).save(root / "data/images/extra.bmp")
     run(root)
-    assert "not used, 1 image files fit no pattern: images/extra.bmp" in capsys.readouterr().out
+    assert "not used, 1 image file fits no pattern: images/extra.bmp" in capsys.readouterr().out
+
+
+def test_files_that_no_manifest_names(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("extra", "more"):
+        Image.new("L", (4, 4)).save(root / f"data/images/{name}.bmp")
+    run(root, "data.train=[{manifest: configs/manifest.csv}]", "data.test=null")
+    told = "not used, 2 image files stand in no row of the manifest: images/extra.bmp, images/more"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((1, True, False, False), "1 image file fits no pattern"),
+        ((2, True, False, True), "2 image files fit no pattern or have no mask"),
+        ((1, False, True, True), "1 image file stands in no row of the manifest or has no mask"),
+        (
+            (3, True, True, False),
+            "3 image files fit no pattern and stand in no row of the manifest",
+        ),
+    ],
+)
+def test_why_files_are_not_used(asked: tuple[int, bool, bool, bool], said: str) -> None:
+    assert say_left_out(*asked) == said
 
 
 def test_tables_that_do_not_fit(root: Path) -> None:

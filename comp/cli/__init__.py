@@ -11,7 +11,9 @@ import typer
 from comp import __version__
 from comp.cli.data import folds, init, verify
 from comp.cli.models import cv, doctor
+from comp.cli.output import end_without_reader, print_any_letter
 from comp.cli.results import ensemble, leaderboard, score, submit
+from comp.cli.running import status
 from comp.cli.start import demo, schema
 from comp.errors import CompError
 
@@ -43,8 +45,11 @@ def top(
 
 def main() -> None:
     """Entry point: one clear line and an exit code for every error a user can cause."""
+    print_any_letter()
     try:
         app()
+    except BrokenPipeError:
+        end_without_reader()
     except CompError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -68,6 +73,7 @@ for command in (
     submit,
     score,
     leaderboard,
+    status,
     doctor,
     schema,
 ):

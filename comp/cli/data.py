@@ -10,6 +10,12 @@ import typer
 from comp.cli.options import CompetitionName, Override, Root
 from comp.cli.place import only_competition, place
 
+# The names of comp.data.layouts.detect.LAYOUTS, which is not imported for a help text.
+LAYOUT_NAMES = (
+    "voc, train_val, train, doubled, bands, folder_an_image, nested, twins, parts, one_folder, images_masks,"
+    " csv_paths, text_lists, coco, rle_table, two_folders"
+)
+
 
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="the new workspace")],
@@ -25,7 +31,9 @@ def init(
     layout: Annotated[
         str | None,
         typer.Option(
-            "--layout", help="read the folder as this layout, if several fit", show_default=False
+            "--layout",
+            help=f"read the folder as this layout, if several fit: {LAYOUT_NAMES}",
+            show_default=False,
         ),
     ] = None,
     images: Annotated[
@@ -45,7 +53,12 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Look at a folder of data, say what was understood, and write the competition file."""
+    """Look at a folder of data, say what was understood, and write the competition file.
+
+    Exit codes: 0 written, what is to settle is listed;
+    2 an option does not fit, or DIR is a workspace already;
+    3 no data there, no known layout, or several that fit.
+    """
     from comp.commands.init import run
     from comp.data.layouts.detect import Asked
 
@@ -55,7 +68,12 @@ def init(
 def verify(
     root: Root = None, competition: CompetitionName = None, override: Override = None
 ) -> None:
-    """Open every file, check every pair, list all that is wrong."""
+    """Open every file, check every pair, list all that is wrong.
+
+    Exit codes: 0 no problems, there may be warnings;
+    2 an option or a YAML file is wrong;
+    3 something in the data must be mended: all of it is listed.
+    """
     from comp.commands.verify import run
 
     workspace, loaded, rest = place(root, competition, override, draw=True)

@@ -31,7 +31,24 @@ def cv(
             "--slots", help="jobs at once; default: one a GPU, else one a core", show_default=False
         ),
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="local or serial")] = "local",
+    executor: Annotated[str, typer.Option("--executor", help="local, serial or ray")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="with --executor ray: of a Ray cluster, e.g. auto; default: Ray is started here",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="I/N",
+            help="only the I-th of N shares of all jobs; other processes or machines do the others",
+            show_default=False,
+        ),
+    ] = None,
     folds: Annotated[
         str | None,
         typer.Option(
@@ -47,11 +64,18 @@ def cv(
             show_default=False,
         ),
     ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="begin a fold anew where its checkpoints are all corrupt"),
+    ] = False,
 ) -> None:
     """Train every fold of every config; skip what is done, go on with what is not."""
+    from comp.cli.output import be_patient
     from comp.commands.cv import run
     from comp.jobs.configs import find_mistakes
+    from comp.jobs.shares import read_share
 
+    be_patient()
     only = fold_numbers(folds)
     workspace, loaded, rest = place(
         root,
@@ -72,6 +96,9 @@ def cv(
         only=only,
         competition_overrides=split_overrides(override or [])[0],
         pseudo=pseudo,
+        restart=restart,
+        share=None if jobs is None else read_share(jobs),
+        address=address,
     )
 
 

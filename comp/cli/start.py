@@ -17,8 +17,10 @@ def demo(
     ] = None,
 ) -> None:
     """Draw a small competition, run everything on it, and score the result."""
+    from comp.cli.output import be_patient
     from comp.demo.run import run
 
+    be_patient()
     run(directory, slots)
 
 

@@ -18,8 +18,9 @@ from comp.data.folds.table import FoldTable
 from comp.data.samples.pseudo import check_pseudo, find_source, with_pseudo
 from comp.data.sources.records import Records, find_records
 from comp.errors import DiskError, UsageError, some
-from comp.files import Workspace, lock
+from comp.files import Workspace, remove_temporaries
 from comp.jobs.configs import blame_overrides, load_configs, look_up_names
+from comp.jobs.estimate import Costs
 from comp.jobs.executors import EXECUTORS, describe_failures
 from comp.jobs.plan import (
     PlannedRun,
@@ -35,11 +36,14 @@ from comp.jobs.ready import (
     is_complete,
     weights_wanted,
 )
+from comp.jobs.shares import Share, lock_jobs, lock_run, nobody_else, planning, say_missing
+from comp.jobs.status import end_orphans
 from comp.jobs.watch import Watch
 from comp.plots.cv_report import render_cv_lines
 from comp.plots.tables import count_of
 from comp.registry import lookup
 from comp.reports import write_cv_report
+from comp.store.generations import remove_generations, restart_corrupt
 
 
 def run(
@@ -55,6 +59,9 @@ def run(
     only: Sequence[int] | None = None,
     competition_overrides: Sequence[str] = (),
     pseudo: str | None = None,
+    restart: bool = False,
+    share: Share | None = None,
+    address: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Cross-validate the configs and return each run's cv.json value by run name.
 
@@ -62,12 +69,17 @@ def run(
         only: the folds to train now; default: all.
         competition_overrides: those that `competition` was made with, to name them in its mistakes.
         pseudo: a run or ensemble whose labels of the test images are trained on too.
+        restart: a fold that has only corrupt checkpoints begins anew, instead of failing.
+        share: only this part of the list of jobs; other processes do the others in the same workspace.
+        address: of a cluster, for the executor `ray`.
 
     Raises:
         JobsFailedError: naming the jobs that failed; the others are finished and reported.
         DiskError: the same, when the disk was what failed a job.
     """
     execute = lookup(EXECUTORS, executor, "executor")
+    if address is not None and executor != "ray":
+        raise UsageError(f"--address {address}: is for --executor ray, here it is {executor}")
     loaded = load_configs(
         workspace.root,
         configs,
@@ -99,43 +111,77 @@ def run(
             test_ids=test_ids,
             test_content=test_content,
         )
-    slots, computes = decide_where(workspace, competition, loaded, device, n_slots)
-    runs = [
-        PlannedRun(
-            n, config, computes[n], shared, source, pretrained_identity(workspace, n, config)
-        )
-        for n, config in loaded.items()
-    ]
-    for planned in runs:
-        if not is_complete(workspace, planned.name):
-            check_model_builds(planned, competition, workspace, wanted)
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as locks, contextlib.ExitStack() as plans:
+        if share is not None:
+            plans.enter_context(planning(workspace))
+        slots, computes = decide_where(workspace, competition, loaded, device, n_slots)
+        runs = [
+            PlannedRun(
+                n, config, computes[n], shared, source, pretrained_identity(workspace, n, config)
+            )
+            for n, config in loaded.items()
+        ]
         for planned in runs:
-            locks.enter_context(lock(workspace.run(planned.name) / ".lock", wait_seconds=5))
-            prepare_run(workspace, planned)
+            if not is_complete(workspace, planned.name):
+                check_model_builds(planned, competition, workspace, wanted)
+        for planned in runs:
+            alone = share is None or nobody_else(workspace, planned.name)
+            lock_run(workspace, planned.name, locks, shared=share is not None)
+            end_orphans(workspace.run(planned.name), print)
+            prepare_run(workspace, planned, take_over=alone)
             draw_samples(workspace, planned, competition, truth, records, table)
+        costs = Costs(workspace, competition, runs, truth, table, len(records.test))
         planned_jobs = plan_jobs(
-            workspace, competition, runs, folds, [r.image_id for r in records.test], test_content
+            workspace,
+            competition,
+            runs,
+            folds,
+            [r.image_id for r in records.test],
+            test_content,
+            None if share is None else lambda jobs: costs.cut(jobs, wanted, share),
         )
         todo, done = ([job for job in jobs if job.fold in wanted] for jobs in planned_jobs)
         check_device(todo, slots)
+        if share is not None:
+            lock_jobs(todo, locks)
+        at_once = 1 if executor == "serial" else len(slots)
+        estimates = costs.left(todo, done, at_once)
+        plans.close()
+        for job in done:  # killed between its last commit and its end
+            remove_generations(job.folder)
+            remove_temporaries(job.folder)
+        for job in todo if restart else ():
+            if said := restart_corrupt(job.folder):
+                print(f"{job.label}: {said}")
         if done:
             of = count_of(len(done) + len(todo), "fold")
-            print(f"{len(done)} of {of} {'is' if len(done) == 1 else 'are'} done and skipped")
+            over = "" if todo else ": nothing to do"
+            print(f"{len(done)} of {of} {'is' if len(done) == 1 else 'are'} done and skipped{over}")
         started = time.monotonic()
-        watch = Watch(competition.metric_name, len(todo))
+        watch = Watch(
+            competition.metric_name, len(todo), jobs=todo, slots=at_once, seconds=estimates
+        )
+        how: dict[str, Any] = {"seconds": estimates, "address": address, "n_slots": n_slots}
         with watch.running():
-            ends = execute(todo, slots, watch) if todo else []
+            ends = execute(todo, slots, watch, **how) if todo else []
         if todo:
             seconds = time.monotonic() - started
             print(
-                f"{count_of(len(todo), 'fold')} in {seconds:.0f} s on {count_of(len(slots), 'slot')}"
+                f"{count_of(len(todo), 'fold')} in {seconds:.0f} s on {count_of(at_once, 'slot')}"
             )
         failure = describe_failures(workspace, todo, ends)
+        if share is not None:  # who reports last sees what all have done
+            plans.enter_context(planning(workspace))
         try:
             reports = {
                 planned.name: write_cv_report(
-                    workspace, competition, planned.name, folds, usual_metrics(competition), truth
+                    workspace,
+                    competition,
+                    planned.name,
+                    folds,
+                    usual_metrics(competition),
+                    truth,
+                    forgive=share is not None,
                 )
                 for planned in runs
             }
@@ -146,6 +192,8 @@ def run(
         print(f"report: {workspace.relative(workspace.run(report['run']) / 'cv.md')}")
     if failure is not None:
         raise failure
+    if share is not None:
+        print(say_missing(share, reports, wanted))
     return reports
 
 
@@ -218,6 +266,7 @@ def draw_samples(
         return
     from comp.data.samples.augment import build_augment
     from comp.data.samples.train import TrainSamples, train_recipe
+    from comp.plots.paint import labels_of_planes
     from comp.plots.pictures import plot_samples
 
     train = planned.config.train
@@ -247,12 +296,9 @@ def draw_samples(
             image = np.moveaxis(sample["image"].numpy(), 0, -1)
             if "labels" in sample:
                 labels = sample["labels"].numpy()
-            elif competition.task == "binary":
-                labels = (sample["planes"][0].numpy() >= 0.5).astype(np.uint8)
-            elif competition.task == "multiclass":
-                labels = sample["planes"].numpy().argmax(0).astype(np.uint8)
             else:
-                labels = (sample["planes"].numpy() >= 0.5).astype(np.uint8)
+                planes, valid = sample["planes"].numpy(), sample["valid"].numpy()
+                labels = labels_of_planes(planes, valid, competition.task)
             drawn.append((image, labels))
         image, labels_native, step = truth.glance(index)
         assert labels_native is not None

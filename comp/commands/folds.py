@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from comp.config import Competition, data_root
 from comp.data.cache.open import open_cache
 from comp.data.folds.balance import balance_table, fold_parts
 from comp.data.folds.crossing import CrossingError
-from comp.data.folds.groups import check_asked
+from comp.data.folds.groups import check_asked, declared_groups, join_groups
 from comp.data.folds.scheme_names import unknown_scheme
-from comp.data.folds.schemes import FOLD_SCHEMES, UNGROUPED
+from comp.data.folds.schemes import FOLD_SCHEMES, GIVEN, UNGROUPED
 from comp.data.folds.split import FoldTable, make_folds, write_folds
 from comp.data.folds.table import read_table
 from comp.data.leaks import auto_groups
@@ -40,19 +41,25 @@ def run(
     """
     if competition.folds.scheme not in FOLD_SCHEMES:
         raise UnknownNameError(f"folds.scheme: {unknown_scheme(competition.folds.scheme)}")
-    said = competition.folds
+    plain, said = competition, competition.folds
     if groups is not None:
         competition = regroup(competition, groups)
     root = data_root(workspace, competition)
     records = find_records(competition, root)
     check_asked(competition, root, [record.image_id for record in records.train])
     cache = open_cache(workspace.cache, competition, records.train)
-    stats, found = cache.stats, None
+    stats, names, ground = cache.stats, None, None
     if competition.folds.group == AUTO:
-        found, told = auto_groups(competition, records, root, cache)
-        print("\n".join(told))
+        found = auto_groups(competition, records, root, cache)
+        names, ground = found.groups, found.ground
+        print(found.told)
+        ids = [record.image_id for record in records.train]
+        declared = declared_groups(plain, root, ids)
+        if declared is not None:
+            names = join_groups(names, declared, ids)
+            print(f"joined with the groups of folds.group, {said.group}: {count_groups(names)}")
     try:
-        table = make_folds(competition, records.train, stats, root, found)
+        table = make_folds(competition, records.train, stats, root, names, ground)
     except CrossingError as error:
         listed = error.write(workspace.folds_csv.with_name(f"{workspace.competition}.crossing.csv"))
         there = os.path.relpath(listed, root)
@@ -62,7 +69,20 @@ def run(
             " under folds: in the competition file"
         ) from None
     made = competition.folds
-    if (made.scheme, made.group) != (said.scheme, said.group):
+    idle = groups is not None and said.group is None and not any(table.left_out)
+    if idle and made.scheme in GIVEN:
+        competition = plain
+        table = make_folds(competition, records.train, stats, root)
+        print(
+            f"scheme {made.scheme} divides as it was given, and cuts none of these groups: --groups {groups} has"
+            " no effect on its folds; to divide anew by groups: `-o folds.scheme=stratified_group`"
+        )
+    elif names is not None and said.group not in (None, AUTO):
+        print(
+            f"folds by groups: scheme {made.scheme}, those of {said.group} and those found; keep"
+            f" `group: {said.group}` in the competition file: `comp cv` checks it against these folds"
+        )
+    elif (made.scheme, made.group) != (said.scheme, said.group):
         print(
             f"folds by groups: scheme {made.scheme}, group {made.group}; to keep it so, write"
             f" `scheme: {made.scheme}` and `group: {made.group}` under folds: in the competition file"
@@ -101,6 +121,12 @@ def regroup(competition: Competition, groups: str) -> Competition:
         scheme = "group" if scheme == "kfold" else "stratified_group"
     update = {"scheme": scheme, "group": groups}
     return competition.model_copy(update={"folds": folds.model_copy(update=update)})
+
+
+def count_groups(groups: Mapping[str, str]) -> str:
+    """``7 groups of 24 images``."""
+    named = [group for group in groups.values() if group]
+    return f"{len(set(named))} groups of {len(named)} images"
 
 
 def keep_old(workspace: Workspace) -> Path:

@@ -99,7 +99,10 @@ def _print_problems(problems: list[str]) -> None:
     for problem in problems[:MAX_LISTED]:
         print("  " + problem.replace("\n", "\n  "))
         if problem.endswith(SAY_ABSENT):
-            print("    say so there, or begin again with `comp init --absent empty|leave_out`")
+            print(
+                "    say so there, or move configs/competition.yaml away and begin again with"
+                " `comp init --absent empty|leave_out`; data.exclude leaves out single images"
+            )
     if len(problems) > MAX_LISTED:
         print(f"  and {len(problems) - MAX_LISTED} more")
 

@@ -221,12 +221,14 @@ def image_sizes(workspace: Workspace, competition: Competition) -> SizeOf:
     def size_of(image_id: str) -> tuple[int, int]:
         from comp.data.images.decode import read_size
         from comp.data.sources.records import find_records
+        from comp.data.sources.spelled import spelled_with_underscores
 
         if not known:
             records = find_records(competition, data_root(workspace, competition))
-            known.update(
-                {record.image_id: record.image for record in (*records.train, *records.test)}
-            )
+            every = (*records.train, *records.test)
+            own = {record.image_id: record.image for record in every}
+            joined = spelled_with_underscores(own)
+            known.update({cell: own[image_id] for cell, image_id in joined.items()} | own)
         if image_id not in known:
             raise SubmissionError(
                 f"id {image_id!r} of the answer key is no image of competition "

@@ -23,6 +23,7 @@ from comp.data.images.decode import read_size
 from comp.data.images.geo import read_georeference
 from comp.data.sources.codes import settled_submission
 from comp.data.sources.records import Record, find_records
+from comp.data.sources.sample import other_sample, sample_ids
 from comp.errors import DataError, UsageError, some
 from comp.files import Workspace, read_json, write_json
 from comp.formats.maps import write_maps
@@ -81,9 +82,12 @@ def run(
     )
     path = output or default_path(workspace, recipe.name, suffix_of(competition))
     images = {image_id: records[image_id].image for image_id in sorted(records)}
+    spelled = sample_ids(competition, root, list(images))
+    own = {cell: image_id for image_id, cell in spelled.items()}
     written = write_masks(
-        path, competition, images, root, lambda image_id: predict_mask(recipe, stacks, image_id)
-    )
+        path, competition, {spelled[i]: image for i, image in images.items()}, root,
+        lambda cell: predict_mask(recipe, stacks, own[cell]),
+    )  # fmt: skip
     asked = [c for c in competition.classes if c not in written["classes_not_in_sample"]]
     if suffix == ".csv" and not has_classes(competition.submission):
         asked = list(competition.classes)
@@ -98,6 +102,8 @@ def run(
     )
     if written["empty_rows"] == written["rows"]:
         print("warning: every mask is empty; look at the ensemble's thresholds and clean-up")
+    if told := other_sample(competition, root):
+        print(f"warning: {told}")
     print(f"  {recipe.name}: {recipe.chosen}, {settings(recipe.to_json())}")
     for member in recipe.members:
         part = share(member.weight, [asdict(m) for m in recipe.members])
@@ -229,12 +235,22 @@ def make_card(
         },
         "git": git_state(workspace.root),
         "comp_version": __version__,
-        "rows": written["rows"],
-        "images": written["images"],
-        "empty_rows": written["empty_rows"],
+        **card_counts(written),
         "foreground_px": written["foreground_px"],
         "sha256": written["sha256"],
         "scores": {},
+    }
+
+
+def card_counts(written: dict[str, Any]) -> dict[str, int]:
+    """What the submission holds: rows of a CSV; files of a zip, and its masks by image and class."""
+    if "unplaced" not in written:
+        return {key: written[key] for key in ("rows", "images", "empty_rows")}
+    return {
+        "files": written["images"],
+        "images": written["images"],
+        "class_masks": written["rows"],
+        "empty_class_masks": written["empty_rows"],
     }
 
 

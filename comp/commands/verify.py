@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,22 +13,27 @@ from comp.config import Competition, data_root
 from comp.data.checks.findings import (
     Findings,
     find_cut_groups,
+    find_ground_on_both_sides,
     find_leaks,
     find_shift,
     find_split_groups,
-    warn,
 )
 from comp.data.checks.findings_json import as_json
 from comp.data.checks.scan import LARGE, Seen, broken_alone, scan
 from comp.data.checks.tables import check_tables
+from comp.data.checks.warned import warn
 from comp.data.folds.check import check_competition
+from comp.data.folds.groups import declared_groups
+from comp.data.folds.split import check_whole
 from comp.data.folds.table import FoldTable, read_folds
 from comp.data.images.read import read_image
+from comp.data.intake.images import told_dark
 from comp.data.leaks import meta_columns
 from comp.data.leaks.near import turn_image
 from comp.data.sources.labels import read_labels
+from comp.data.sources.record import say_left_out
 from comp.data.sources.records import Record, Records, look_for_records
-from comp.errors import CompError, ConfigError, DataError, FoldsError
+from comp.errors import CompError, ConfigError, DataError, FoldsError, some
 from comp.files import Workspace, write_json
 from comp.plots.contact_sheet import Tile, plot_contact_sheet
 from comp.plots.verify_tables import MAX_LISTED, render_findings
@@ -53,11 +59,20 @@ def run(workspace: Workspace, competition: Competition) -> Findings:
     if records.left_out:
         names = ", ".join(str(path.relative_to(root)) for path in records.left_out[:5])
         more = f" (and {len(records.left_out) - 5} more)" if len(records.left_out) > 5 else ""
-        print(f"\nnot used, {len(records.left_out)} image files fit no pattern: {names}{more}")
+        train = competition.data.train
+        told = say_left_out(
+            len(records.left_out),
+            patterns=any(p.images is not None for p in train) or competition.data.test is not None,
+            manifest=any(p.manifest is not None for p in train),
+            unmasked=any(p.absent == "leave_out" for p in train),
+        )
+        print(f"\nnot used, {told}: {names}{more}")
     write_json(workspace.verify_json, as_json(found, competition))
     sheet = draw_sheet(workspace.verify_json.with_suffix(".png"), competition, found)
     also = "" if sheet is None else f", contact sheet {workspace.relative(sheet)}"
     print(f"\nall of it: {workspace.relative(workspace.verify_json)}{also}")
+    if found.train.broken:
+        print("training images that cannot be mended: data.exclude leaves them out by their ids")
     if found.problems:
         raise DataError(list_problems(found, workspace.relative(workspace.verify_json)))
     n = len(found.warnings)
@@ -95,6 +110,13 @@ def look(
     sizes = {seen.record.image_id: seen.size for seen in train.seen if seen.size is not None}
     told, warnings = check_tables(competition, root, records, sizes)
     problems += told
+    if emptied := train.emptied:
+        files = some(record.masks[0].relative_to(root) for record in emptied)
+        warnings.append(
+            f"{len(emptied)} masks mark something, but all of it lies below data.mask_threshold"
+            f" ({competition.data.mask_threshold}), so that they are empty: {files}"
+        )
+    warnings += say_range(records, competition)
     try:
         columns = meta_columns(competition, root, [r.image_id for r in records.train])
     except CompError:
@@ -103,26 +125,44 @@ def look(
     found = Findings(
         records, train, test, leaks, find_shift(leaks, train, test), problems, warnings
     )
-    table = read_table_if_there(workspace, records, found)
+    table = read_table_if_there(workspace, competition, root, records, found)
     if table is not None:
         found.cut = find_cut_groups(leaks, table)
+        found.both_sides = find_ground_on_both_sides(leaks, table)
     else:
         found.cut = find_split_groups(leaks, competition, records, root)
     warn(found, competition, table, workspace.relative(workspace.folds_csv))
     return found
 
 
+def say_range(records: Records, competition: Competition) -> list[str]:
+    """What to say of images whose numbers fill little of their type's range, where data.scale is not set."""
+    if competition.data.scale != "dtype":
+        return []
+    return told_dark([*records.train, *records.test])
+
+
 def read_table_if_there(
-    workspace: Workspace, records: Records, found: Findings
+    workspace: Workspace, competition: Competition, root: Path, records: Records, found: Findings
 ) -> FoldTable | None:
-    """The folds file; one that does not fit the images is a problem."""
+    """The folds file; one that does not fit the images, or cuts a group of `folds.group`, is a problem."""
     if not workspace.folds_csv.is_file():
         return None
     try:
-        return read_folds(workspace, records)
+        table = read_folds(workspace, records)
     except FoldsError as error:
         found.problems.append(str(error))
         return None
+    with contextlib.suppress(
+        DataError, FoldsError
+    ):  # a group that cannot be read: said by check_tables
+        groups = declared_groups(competition, root, table.ids)
+        if groups is not None:
+            try:
+                check_whole(groups, table, workspace.relative(workspace.folds_csv))
+            except FoldsError as error:  # what `comp cv` would refuse
+                found.problems.append(str(error))
+    return table
 
 
 def progress_of(what: str) -> Callable[[int, int], None] | None:
@@ -221,4 +261,5 @@ def _pair(competition: Competition, a: Seen, b: Seen, side: str, turn: int = 0) 
 
 
 def _short(record: Record) -> str:
-    return record.image_id if len(record.image_id) <= 10 else f"{record.image_id[:8]}.."
+    name = record.image_id
+    return name if len(name) <= 12 else f"{name[:5]}..{name[-5:]}"

@@ -33,6 +33,8 @@ class Data(Section):
             "scale",
             "max_pixels",
             "overlap",
+            "exclude",
+            "meta_ids",
         }
     )
 
@@ -78,11 +80,21 @@ class Data(Section):
         description="task multiclass, truth from codes or COCO: a pixel of objects of different classes is "
         "refused, ignored, or of the class that stands later in classes",
     )
+    exclude: tuple[str, ...] | str | None = Field(
+        None,
+        description="ids of training images that are left out as if they were not there; or a text file of them, "
+        "one a line, in the workspace or below root",
+    )
     train_rle: Rle | None = Field(None, description="a table that is checked against the masks")
     meta: str | None = Field(
         None, description="CSV with one row an image, for groups and strata; relative to root"
     )
     meta_id_column: str = "ImageId"
+    meta_ids: Literal["exact", "prefix"] = Field(
+        "exact",
+        description="exact: a row an image; prefix: a row for all images whose ids begin so, up to a character "
+        "that is no letter or digit (vid01 for vid01_frame0005)",
+    )
 
     @model_validator(mode="after")
     def _patterns_have_what_they_name(self) -> Data:
@@ -115,6 +127,20 @@ class Data(Section):
         if self.mask_color_distance and self.mask_colors is None:
             raise ValueError("mask_color_distance needs mask_colors")
         return self
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _ids_are_text(cls, ids: object) -> object:
+        if isinstance(ids, list) and (odd := [i for i in ids if not isinstance(i, str)]):
+            raise ValueError(f"image ids are text, in quotes, got {odd[0]!r}")
+        if ids == "" or (isinstance(ids, list) and not all(ids)):
+            raise ValueError("an id, or the name of the file of ids, is empty")
+        return ids
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The ids of `exclude`; a file of them was read when the competition was loaded."""
+        return self.exclude if isinstance(self.exclude, tuple) else ()
 
     @field_validator("mask_colors")
     @classmethod

@@ -158,6 +158,12 @@ def _say(model: type[BaseModel], item: Any) -> str:
         return f"{where}: unknown key; {tail}"
     if item["type"] == "missing":
         return f"{where}: missing"
+    if item["type"] == "tuple_type":
+        n, got = _length_at(model, item["loc"]), item["input"]
+        wanted = "a list" if n == 1 else f"a list of {n} values"
+        if isinstance(got, (int, float)) or (isinstance(got, str) and n == 1):
+            wanted = f"[{', '.join([str(got)] * n)}], a list"
+        return f"{where}: expected {wanted}, got {got!r}"
     message = re.sub(r"^Value error, ", "", item["msg"])
     if item["type"] == "value_error":
         return f"{where}: {message}" if where else message
@@ -166,6 +172,11 @@ def _say(model: type[BaseModel], item: Any) -> str:
 
 def _fields_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
     """The keys that are valid at `loc`, following sections down through lists and dicts."""
+    return list(_section_at(model, loc).model_fields)
+
+
+def _section_at(model: type[BaseModel], loc: Sequence[Any]) -> type[BaseModel]:
+    """The section at `loc`, or the last one on the way there."""
     here: type[BaseModel] = model
     for part in loc:
         field: FieldInfo | None = here.model_fields.get(str(part))
@@ -174,7 +185,19 @@ def _fields_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
         found = _section_in(field.annotation)
         if found is not None:
             here = found
-    return list(here.model_fields)
+    return here
+
+
+def _length_at(model: type[BaseModel], loc: Sequence[Any]) -> int:
+    """How many items the list at `loc` has; 1 where any number is right."""
+    section = _section_at(model, loc[:-1])
+    field = section.model_fields.get(str(loc[-1]))
+    kinds = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+    for kind in kinds:
+        items = getattr(kind, "__args__", ())
+        if getattr(kind, "__origin__", None) is tuple and Ellipsis not in items:
+            return len(items)
+    return 1
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:
@@ -215,7 +238,7 @@ def load_competition(
         raise ConfigError(
             f"{layers.source_of(['name'])}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'"
         )
-    return _with_manifests(competition, root)
+    return _with_excluded(_with_manifests(competition, root), root)
 
 
 def _with_manifests(competition: Competition, root: Path) -> Competition:
@@ -230,6 +253,28 @@ def _with_manifests(competition: Competition, root: Path) -> Competition:
     )
     data = competition.data.model_copy(update={"train": train})
     return competition.model_copy(update={"data": data})
+
+
+def _with_excluded(competition: Competition, root: Path) -> Competition:
+    """The ids of the file that data.exclude names, in its place: what they are is what counts."""
+    data = competition.data
+    if not isinstance(data.exclude, str):
+        return competition
+    places = (root / data.exclude, root / data.root / data.exclude)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"data.exclude: no file {data.exclude} in {root} nor in data.root; expected a list of"
+            ' image ids (["a", "b"]), or a text file of them, one a line'
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"data.exclude: {path} cannot be read as a list of ids: {error}"
+        ) from error
+    ids = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    return competition.model_copy(update={"data": data.model_copy(update={"exclude": ids})})
 
 
 def find_config(root: Path, argument: str) -> Path:

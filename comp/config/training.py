@@ -96,6 +96,12 @@ class Train(Section):
     fused: StrictBool | Literal["auto"] = Field(
         "auto", description="fused optimizer step where the optimizer has one"
     )
+    hang_seconds: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        1800,
+        exclude=True,  # of how a run is watched, not of what it is: it may be changed while it is made
+        description="a job that trains no step and predicts no image for so long is killed, and goes on once "
+        "from its checkpoint; null: never",
+    )
     tensorboard: StrictBool = Field(
         False, description="also write TensorBoard event files (pip install tensorboard)"
     )

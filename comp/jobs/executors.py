@@ -1,112 +1,141 @@
-"""Executors: `serial` runs the jobs in this process, `local` in one warm spawned process a slot.
+"""Executors: `serial` runs the jobs in this process, `local` in one warm spawned process a slot, `ray` on a cluster.
 
-One failed job never stops the others; its slot gets a new process.
+One failed job never stops the others; its slot gets a new process. Which job is next, and which is tried
+again, `comp.jobs.schedule` says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from comp.errors import CompError, DiskError, JobsFailedError, StoppedError
 from comp.files import Workspace
+from comp.jobs.local import STOP_SECONDS, LocalRun
 from comp.jobs.slots import Slot
-from comp.jobs.worker import run_job, worker_main
+from comp.jobs.watchdog import LOOK_SECONDS
+from comp.jobs.worker import run_job
+from comp.train import stopping
 
 OnEvent = Callable[[Any, dict[str, Any]], None]
 
 
 class Executor(Protocol):
-    """Runs every job and returns, a job, its last event: `done` or `failed`."""
+    """Runs every job and returns, a job, its last event: `done` or `failed`.
+
+    Args:
+        seconds: each job's estimate, None where unknown; without any, jobs begin in their order.
+        address: of a cluster, for executors that have one.
+        n_slots: jobs at once that were asked for; None: as many as there is room for.
+    """
 
     def __call__(
-        self, jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+        self,
+        jobs: Sequence[Any],
+        slots: Sequence[Slot],
+        on_event: OnEvent,
+        *,
+        seconds: Sequence[float | None] | None = None,
+        address: str | None = None,
+        n_slots: int | None = None,
     ) -> list[dict[str, Any]]: ...
 
 
 def run_serial(
-    jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+    jobs: Sequence[Any],
+    slots: Sequence[Slot],
+    on_event: OnEvent,
+    *,
+    seconds: Sequence[float | None] | None = None,
+    address: str | None = None,
+    n_slots: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs one after another in this process, on the first slot's device."""
+    """Run the jobs one after another in this process, in their order, on the first slot's device."""
     ends = []
-    for job in jobs:
-        on_event(job, {"type": "start", "device": slots[0].device})
-        end = run_job(job, slots[0].device, lambda event, job=job: on_event(job, event))
-        on_event(job, end)
-        ends.append(end)
+    with stopping.listening():
+        for job in jobs:
+            on_event(job, {"type": "start", "device": slots[0].device})
+            end = run_job(job, slots[0].device, lambda event, job=job: on_event(job, event))
+            on_event(job, end)
+            ends.append(end)
+            if (number := stopping.asked()) is not None and end["type"] == "failed":
+                raise StoppedError(str(end["error"]), number)
+            stopping.check()
     return ends
 
 
-@dataclass
-class _Worker:
-    slot: Slot
-    process: Any
-    connection: Connection
-    job: int | None = None
-
-
 def run_local(
-    jobs: Sequence[Any], slots: Sequence[Slot], on_event: OnEvent
+    jobs: Sequence[Any],
+    slots: Sequence[Slot],
+    on_event: OnEvent,
+    *,
+    seconds: Sequence[float | None] | None = None,
+    address: str | None = None,
+    n_slots: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the jobs in order, each on the first free slot.
+    """Run the jobs, the longest first, each on the first free slot.
 
     Raises:
         StoppedError: on SIGINT or SIGTERM, after the workers were ended.
     """
-    ends: list[dict[str, Any] | None] = [None] * len(jobs)
-    waiting = list(range(len(jobs)))
-    workers: list[_Worker] = []
+    run = LocalRun(jobs, [group_of(job) for job in jobs], slots, on_event, seconds)
     with on_stop_signals(stop):
         try:
-            for slot in slots[: len(jobs)]:
-                workers.append(start_worker(slot))
-            while any(end is None for end in ends):
-                for n, worker in enumerate(workers):
-                    if worker.job is None and waiting:
-                        if not worker.process.is_alive():
-                            workers[n] = worker = start_worker(worker.slot)
-                        worker.job = waiting.pop(0)
-                        on_event(jobs[worker.job], {"type": "start", "device": worker.slot.device})
-                        with contextlib.suppress(OSError):  # died just now: `listen` will see it
-                            worker.connection.send(jobs[worker.job])
-                listen(workers, jobs, ends, on_event)
+            while any(end is None for end in run.ends):
+                run.hand_out()
+                run.listen(LOOK_SECONDS)
+                run.look()
         finally:
             with on_stop_signals(signal.SIG_IGN):  # a second Ctrl-C must not leave workers behind
-                for worker in workers:
-                    if worker.job is not None:
-                        worker.process.terminate()
-                for worker in workers:
-                    end_worker(worker)
-    return [end for end in ends if end is not None]
+                run.close()
+    return [end for end in run.ends if end is not None]
 
 
-def listen(
-    workers: list[_Worker],
+def run_ray(
     jobs: Sequence[Any],
-    ends: list[dict[str, Any] | None],
+    slots: Sequence[Slot],
     on_event: OnEvent,
-) -> None:
-    """Take what the workers said since last time; a dead one's job has failed."""
-    busy = {w.connection: w for w in workers if w.job is not None}
-    for ready in wait(list(busy)):
-        worker = busy[ready]  # type: ignore[index]
-        assert worker.job is not None
-        try:
-            event = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
-            worker.process.join()
-            said = say_exit(worker.process.exitcode)
-            event = {"type": "failed", "error": said, "error_class": None, "bug": True}
-        on_event(jobs[worker.job], event)
-        if event["type"] in ("done", "failed"):
-            ends[worker.job], worker.job = event, None
-            if event["type"] == "failed":
-                end_worker(worker)  # memory or a device context may be spoilt
+    *,
+    seconds: Sequence[float | None] | None = None,
+    address: str | None = None,
+    n_slots: int | None = None,
+) -> list[dict[str, Any]]:
+    """Run the jobs as tasks of Ray, the longest first; on the kind of device that the slots are.
+
+    Args:
+        address: of the cluster; None: Ray is started here, on these slots, and ended afterwards.
+
+    Raises:
+        UsageError: Ray is not installed, nothing answers, or the cluster lacks such devices.
+        StoppedError: on SIGINT or SIGTERM.
+    """
+    from comp.jobs.cluster import RayRun, make_room, start_ray
+
+    end_ray = start_ray(address, slots)
+    try:
+        import ray
+
+        gpu = slots[0].device != "cpu"
+        room = make_room(gpu, ray.cluster_resources(), n_slots if address else len(slots))
+        run = RayRun(jobs, [group_of(job) for job in jobs], room, on_event, seconds)
+        with on_stop_signals(stop):
+            try:
+                while any(end is None for end in run.ends):
+                    run.hand_out()
+                    run.listen()
+            finally:
+                with on_stop_signals(signal.SIG_IGN):
+                    run.close(STOP_SECONDS)
+    finally:
+        end_ray()
+    return [end for end in run.ends if end is not None]
+
+
+def group_of(job: Any) -> str:
+    """Jobs of one group take about equally long: the folds of a run."""
+    return str(getattr(job, "run", job.label))
 
 
 def describe_failures(
@@ -127,46 +156,11 @@ def describe_failures(
     return DiskError(text) if full else JobsFailedError(text)
 
 
-def say_exit(code: int | None) -> str:
-    """Put a process's exit code in words."""
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        likely = " (likely out of memory)" if -code == signal.SIGKILL else ""
-        return f"killed by signal {-code} {name}{likely}"
-    return f"its process ended with exit code {code}"
-
-
-def start_worker(slot: Slot) -> _Worker:
-    """Start the process of a slot."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(
-        target=worker_main, args=(theirs, slot.device), name=f"slot{slot.index}"
-    )
-    process.start()
-    theirs.close()
-    return _Worker(slot, process, ours)
-
-
-def end_worker(worker: _Worker) -> None:
-    """End a worker: asked when idle, terminated when busy, killed when deaf."""
-    with contextlib.suppress(OSError, ValueError):
-        if worker.job is None:
-            worker.connection.send(None)
-        else:
-            worker.process.terminate()
-    worker.process.join(5)
-    if worker.process.is_alive():
-        worker.process.kill()
-        worker.process.join()
-    worker.connection.close()
-
-
 def stop(number: int, frame: Any) -> None:
     """Signal handler: say what is kept and how to go on."""
     raise StoppedError(
         f"stopped by {signal.Signals(number).name}: finished folds are kept, the others go on "
-        "from their last checkpoint (at most a minute and an epoch are lost); "
+        "from the step that they saved; "
         "run the same command to go on",
         number,
     )
@@ -187,4 +181,4 @@ def on_stop_signals(handler: Any) -> Iterator[None]:
             signal.signal(number, before)
 
 
-EXECUTORS: dict[str, Executor] = {"serial": run_serial, "local": run_local}
+EXECUTORS: dict[str, Executor] = {"serial": run_serial, "local": run_local, "ray": run_ray}

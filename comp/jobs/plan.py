@@ -5,7 +5,7 @@ A run directory is one model on one set of folds, computed one way. Made by anyt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,13 @@ def begun(workspace: Workspace, name: str) -> dict[str, Any] | None:
     return read_json(path) if path.is_file() else None
 
 
-def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
+def prepare_run(workspace: Workspace, run: PlannedRun, take_over: bool = True) -> None:
     """Make the run's directory, or check that the one there is the same run.
 
     A run of another config in which no fold was ever finished is taken over, and that is printed.
+
+    Args:
+        take_over: False: others are at this run, so another config is refused.
 
     Raises:
         RunMismatchError: naming each value that differs.
@@ -114,7 +117,8 @@ def prepare_run(workspace: Workspace, run: PlannedRun) -> None:
         if not found:
             return
         # Weights without a result: a fold that was done and predicts changed test images again.
-        if any(folder.glob(f"fold*/{RESULT}")) or any(folder.glob("fold*/weights.*")):
+        finished = any(folder.glob(f"fold*/{RESULT}")) or any(folder.glob("fold*/weights.*"))
+        if finished or not take_over:
             raise RunMismatchError(
                 f"{workspace.relative(folder)} was made by something else:\n  "
                 + "\n  ".join(found)
@@ -144,6 +148,7 @@ def plan_jobs(
     folds: Sequence[int],
     test_ids: Sequence[str],
     test_content: str | None = None,
+    choose: Callable[[list[FoldJob]], list[FoldJob]] | None = None,
 ) -> tuple[list[FoldJob], list[FoldJob]]:
     """Return (jobs to do, jobs already done), folds of one run together.
 
@@ -151,9 +156,11 @@ def plan_jobs(
 
     Args:
         test_content: of the test images' pixels; None: there are none.
+        choose: which of all jobs are ours; the files of the others are not looked at. None: all.
     """
     todo: list[FoldJob] = []
     done: list[FoldJob] = []
+    jobs = []
     for run in runs:
         for fold in folds:
             job = FoldJob(
@@ -170,10 +177,12 @@ def plan_jobs(
                 test_content=test_content,
                 pretrained=run.pretrained,
             )
-            try:
-                result = read_result(job.folder, verify=True)
-            except CompError:
-                (job.folder / "result.json").unlink()
-                result = None
-            (done if job.left_to_do(result) is None else todo).append(job)
+            jobs.append(job)
+    for job in jobs if choose is None else choose(jobs):
+        try:
+            result = read_result(job.folder, verify=True)
+        except CompError:
+            (job.folder / "result.json").unlink()
+            result = None
+        (done if job.left_to_do(result) is None else todo).append(job)
     return todo, done

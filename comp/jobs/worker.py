@@ -10,8 +10,10 @@ import contextlib
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from multiprocessing import parent_process
@@ -20,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from comp.errors import CompError
+from comp.jobs.status import Reporter
 
+LOG_BYTES = 4_000_000  # a longer log is put aside when an attempt begins; one older is kept
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -49,16 +53,27 @@ def worker_main(connection: Connection, device: str) -> None:
             return
         if job is None:
             return
-        with job_log(log_path(job)):
-            end = run_job(job, device, connection.send)
+
+        def send(event: dict[str, Any]) -> None:
+            connection.send(event)
+            log_event(event)
+
+        with job_log(begin_log(log_path(job), device)):
+            end = run_job(job, device, send)
         with contextlib.suppress(BrokenPipeError):
             connection.send(end)
 
 
 def run_job(job: Any, device: str, send: Any) -> dict[str, Any]:
-    """Run one job; an error becomes one line, and a traceback at the end of the job's log."""
+    """Run one job; an error becomes one line, and a traceback at the end of the job's log.
+
+    What it is at is kept in its status file.
+    """
+    report = Reporter(job, device, send)
     try:
-        return {"type": "done", "result": job.work(device, send)}
+        end: dict[str, Any] = {"type": "done", "result": report.work()}
+        report.end(end)
+        return end
     except CompError as error:
         trace, kind = traceback.format_exc(), type(error).__name__
         end = {"type": "failed", "error": str(error), "error_class": kind, "bug": False}
@@ -68,6 +83,7 @@ def run_job(job: Any, device: str, send: Any) -> dict[str, Any]:
         end = {"type": "failed", "error": said, "error_class": kind, "bug": True}
     with contextlib.suppress(OSError), open(log_path(job), "a", encoding="utf-8") as log:
         log.write(trace)
+    report.end(end)
     return end
 
 
@@ -78,16 +94,42 @@ def log_path(job: Any) -> Path:
     return path
 
 
+def begin_log(path: Path, device: str) -> Path:
+    """Put a long log aside as log.1.txt, and head the attempt that begins."""
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size > LOG_BYTES:
+            os.replace(path, path.with_name("log.1.txt"))
+        with open(path, "a", encoding="utf-8") as log:
+            at = time.strftime("%Y-%m-%d %H:%M:%S")
+            log.write(f"--- {at}  pid {os.getpid()} on {socket.gethostname()}, {device}\n")
+    return path
+
+
+def log_event(event: dict[str, Any]) -> None:
+    """Print an event of the job whose log stdout is."""
+    kind = event["type"]
+    if kind == "step":
+        return
+    numbers = {k: f"{v:.6g}" for k, v in event.items() if isinstance(v, float)}
+    said = [f"{k} {v}" for k, v in numbers.items() if k not in ("left", "seconds")]
+    place = f" {event['epoch']}/{event['epochs']}" if "epochs" in event else ""
+    with contextlib.suppress(OSError, UnicodeError):
+        print("  ".join([event.get("text", kind + place), *said]), flush=True)
+
+
 @contextlib.contextmanager
 def job_log(path: Path) -> Iterator[None]:
     """Send stdout and stderr, also of native code, to the end of `path` while the block runs."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
     kept = os.dup(1), os.dup(2)
     with open(path, "ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         faulthandler.enable()
+        if hasattr(signal, "SIGUSR1"):  # asked by the parent where a job no longer moves
+            faulthandler.register(signal.SIGUSR1)
         try:
             yield
         finally:

@@ -146,7 +146,72 @@ def decide(
     if len(ways) == 1:
         return ways[0], ""
     device = torch.device(device_type)
-    key = digest(
+    key = memory_key(config, ways, device, task, n_classes, channels)
+    known = recall(memory)
+    if key in known:
+        return Compute(**known[key]["compute"]), known[key]["told"] + " (measured before)"
+    timings = probe(
+        config, ways, task=task, n_classes=n_classes, channels=channels, device=device, root=root
+    )
+    chosen, told = choose(timings), tell(timings)
+    if all(t.seconds is not None for t in timings):  # what failed today may have lacked memory only
+        kept: dict[str, Any] = {"compute": chosen.as_dict(), "told": told}
+        kept["seconds"] = next(t.seconds for t in timings if t.compute == chosen)
+        write_json(memory, known | {key: kept})
+    return chosen, told
+
+
+def step_seconds(
+    config: ModelConfig,
+    compute: Compute,
+    memory: Path,
+    *,
+    task: str,
+    n_classes: int,
+    channels: int,
+    root: Path | None = None,
+) -> float | None:
+    """Seconds of one training step computed in this way: as measured before, or measured now and kept.
+
+    Args:
+        memory: the file that `decide` keeps.
+
+    Returns:
+        None: the step failed.
+    """
+    device = torch.device(compute.device_type)
+    known = recall(memory)
+    key = ""
+    for ways in (candidates(config, compute.device_type), [compute]):
+        key = memory_key(config, ways, device, task, n_classes, channels)
+        kept = known.get(key, {})
+        if kept.get("compute") == compute.as_dict() and kept.get("seconds"):
+            return float(kept["seconds"])
+    (timing,) = probe(
+        config,
+        [compute],
+        task=task,
+        n_classes=n_classes,
+        channels=channels,
+        device=device,
+        root=root,
+    )
+    if timing.seconds is not None:
+        kept = {"compute": compute.as_dict(), "seconds": timing.seconds}
+        write_json(memory, recall(memory) | {key: kept})
+    return timing.seconds
+
+
+def memory_key(
+    config: ModelConfig,
+    ways: Sequence[Compute],
+    device: torch.device,
+    task: str,
+    n_classes: int,
+    channels: int,
+) -> str:
+    """What a measurement is kept under: all that the seconds of a step depend on."""
+    return digest(
         {
             "model": resolved(config.model),
             "optim": resolved(config.optim),
@@ -157,16 +222,6 @@ def decide(
             "where": [device_name(device), torch.__version__],
         }
     )
-    known = recall(memory)
-    if key in known:
-        return Compute(**known[key]["compute"]), known[key]["told"] + " (measured before)"
-    timings = probe(
-        config, ways, task=task, n_classes=n_classes, channels=channels, device=device, root=root
-    )
-    chosen, told = choose(timings), tell(timings)
-    if all(t.seconds is not None for t in timings):  # what failed today may have lacked memory only
-        write_json(memory, known | {key: {"compute": chosen.as_dict(), "told": told}})
-    return chosen, told
 
 
 def recall(memory: Path) -> dict[str, Any]:

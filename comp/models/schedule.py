@@ -147,7 +147,8 @@ def check_schedule(schedule: ScheduleConfig, *, epochs: int, lr: float) -> list[
         )
     elif schedule.warmup_epochs >= epochs:
         problems.append(
-            f"schedule.warmup_epochs: {schedule.warmup_epochs} of {epochs} epochs leave nothing after them"
+            f"schedule.warmup_epochs: {schedule.warmup_epochs} of {epochs} epochs leave nothing after them; "
+            "for a short trial say -o schedule.warmup_epochs=0"
         )
     if not problems:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -127,22 +128,41 @@ def paint_errors(shown: Pixels, labels: np.ndarray, mask: np.ndarray, task: str)
     return painted
 
 
+def labels_of_planes(planes: np.ndarray, valid: np.ndarray, task: str) -> np.ndarray:
+    """Soft planes as labels again, for a picture: what is nearer to a class than to none; 255 is ignored.
+
+    Args:
+        planes: (K, h, w) in [0, 1].
+        valid: (1 or K, h, w), 0 where a pixel is ignored.
+
+    Returns:
+        (h, w) uint8; multilabel (K, h, w).
+    """
+    if task == "multiclass":
+        return np.where(valid[0] > 0, planes.argmax(axis=0), IGNORE).astype(np.uint8)
+    labels = np.where(valid > 0, planes >= 0.5, IGNORE).astype(np.uint8)
+    return np.asarray(labels[0] if task == "binary" else labels)
+
+
 def outline_labels(shown: Pixels, labels: np.ndarray, task: str, n_classes: int) -> Pixels:
     """Tint the classes over an image and draw their borders in full colour.
 
     Args:
         shown: (H, W, 3) uint8.
-        labels: as the task has them; binary background stays untouched.
+        labels: as the task has them; binary background stays untouched, ignored pixels are grey.
     """
     colours = palette(task, n_classes)
+    ignored = (labels == IGNORE).all(axis=0) if task == "multilabel" else None
     if task == "binary":
         colours[1] = TINT
-    planes = (
+    planes: Sequence[np.ndarray] | np.ndarray = (
         labels
         if task == "multilabel"
         else np.stack([labels == value for value in _tinted(labels, task)])
     )
-    values = range(len(planes)) if task == "multilabel" else _tinted(labels, task)
+    values = list(range(len(planes)) if task == "multilabel" else _tinted(labels, task))
+    if ignored is not None and ignored.any():
+        planes, values = [*planes, ignored], [*values, IGNORE]
     painted = shown.astype(np.int32)
     for value, plane in zip(values, planes, strict=True):
         inside = plane == 1

@@ -120,6 +120,9 @@ def plot_samples(
         )
     heads = ["as read", *(f"augmented {n + 1}" for n in range(width))]
     key = [(TINT, classes[0])] if task == "binary" else _class_key(task, classes)
+    every = [each for _, _, labels, drawn in samples for each in (labels, *(m for _, m in drawn))]
+    if task == "binary" and any((labels == IGNORE).any() for labels in every):
+        key.append((palette(task, 1)[IGNORE], "ignored"))
     return _compose(rows, titles, heads, key, path, heading)
 
 

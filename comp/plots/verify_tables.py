@@ -5,6 +5,7 @@ from __future__ import annotations
 from comp.config import Competition
 from comp.data.checks.findings import Findings
 from comp.data.checks.scan import Scan
+from comp.data.leaks.words import many, short
 from comp.errors import some
 
 MAX_LISTED = 20
@@ -32,7 +33,10 @@ def render_findings(found: Findings, competition: Competition) -> str:
 
 
 def _sizes(what: str, scan: Scan) -> list[str]:
-    lines = ["", f"{len(scan.seen)} {what} images" + (", height x width:" if scan.sizes else "")]
+    lines = [
+        "",
+        many(len(scan.seen), f"{what} image") + (", height x width:" if scan.sizes else ""),
+    ]
     common = scan.sizes.most_common()
     lines += [f"  {h:>6} x {w:<6} {count:>7}" for (h, w), count in common[:MAX_LISTED]]
     if len(common) > MAX_LISTED:
@@ -65,12 +69,13 @@ def _classes(competition: Competition, train: Scan) -> list[str]:
 def _duplicates(found: Findings) -> list[str]:
     """Images of exactly the same pixels; folds keep those of train together."""
     groups = [sorted(r.image_id for r in group) for group in found.train.duplicates()]
-    lines = ["", f"exact duplicates among train images: {len(groups)} groups"]
-    lines += [f"  {some(group)}" for group in groups[:MAX_LISTED]]
+    lines = ["", f"exact duplicates among train images: {many(len(groups), 'group')}"]
+    lines += [f"  {some(map(short, group))}" for group in groups[:MAX_LISTED]]
     if len(groups) > MAX_LISTED:
         lines.append(f"  and {len(groups) - MAX_LISTED} more")
     if found.test.by_hash:
         both = found.same_in_test
-        told = f": {some(f'{a.image_id} = {b.image_id}' for a, b in both)}" if both else ""
+        pairs = some(f"{short(a.image_id)} = {short(b.image_id)}" for a, b in both)
+        told = f": {pairs}" if both else ""
         lines.append(f"train images that are test images too: {len(both)}{told}")
     return lines

@@ -21,6 +21,7 @@ from comp.models.segmenter import Segmenter
 from comp.models.tta import predict_views
 from comp.models.tta import views as view_set
 from comp.predict.windows import WHOLE_PIXELS, Grid, make_grid, window_of
+from comp.progress import beat
 
 FORWARD_FACTOR = 4  # images in a forward pass for each one in a training batch
 BAND_PIXELS = 1 << 24  # of one plane, when a resized prediction is brought to a large image's size
@@ -143,6 +144,7 @@ def predict_bands(
         i: window_of(_size(cache, i), predict) if train.mode == "crop" else None for i in indices
     }
     whole = [i for i in indices if windows[i] is None]
+    done = 0
     for batch in batches_by_size(cache, whole, look.batch_size, train.size):
         images = [cache.image(i) for i in batch]
         places = [
@@ -151,11 +153,16 @@ def predict_bands(
         ]
         for index, one in zip(batch, look.probs(images, places), strict=True):
             yield from _whole_bands(index, one, cache.original_size(index))
+        done += len(batch)
+        beat("images", done, len(indices))
     for index in sorted(set(indices).difference(whole)):
         window = windows[index]
         assert window is not None
         grid = make_grid(_size(cache, index), window, predict.overlap, predict.blend)
-        yield from _window_bands(look, cache, index, grid)
+        for band in _window_bands(look, cache, index, grid):
+            yield band
+            beat("images", done, len(indices))
+        done += 1
 
 
 def _size(cache: Cache, index: int) -> tuple[int, int]:

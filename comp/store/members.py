@@ -41,10 +41,12 @@ def select_runs(workspace: Workspace, members: Sequence[str] | None) -> tuple[li
 
 
 def say_folds(run: Run) -> str:
-    """``unet (folds 0, 1 of 5)``."""
-    total = "?" if run.cv is None else run.cv["n_folds"]
-    done = ", ".join(map(str, sorted(run.folds))) or "none"
-    return f"{run.name} (folds done: {done} of {total})"
+    """``unet (2 of 5 folds done, missing 2, 3, 4)``."""
+    if run.cv is None:
+        return f"{run.name} ({len(run.folds)} folds done)"
+    total = run.cv["n_folds"]
+    missing = some([fold for fold in range(total) if fold not in run.folds])
+    return f"{run.name} ({len(run.folds)} of {total} folds done, missing {missing})"
 
 
 def check_alike(runs: Sequence[Run], competition: Competition) -> None:

@@ -47,7 +47,7 @@ def single_recipe(run: Run, competition: Competition) -> Recipe:
     """A recipe of one run in its first views, at threshold 0.5."""
     if not run.complete or run.cv is None:
         raise RunMismatchError(
-            f"run {run.name!r} is incomplete (folds done: {some(sorted(run.folds)) or 'none'}); "
+            f"run {run.name!r} is incomplete (done: {some([f'fold {k}' for k in sorted(run.folds)]) or 'no fold'}); "
             "finish it with `comp cv`"
         )
     cv, views = run.cv, run.cv["views"][0]

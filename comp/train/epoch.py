@@ -13,9 +13,10 @@ from comp.data.samples.train import scale_image
 from comp.errors import CompError, some
 from comp.models.extras import add_extras
 from comp.models.losses import Target, make_target
+from comp.progress import beat
 from comp.train.made import judge_ema
 from comp.train.memory import cut, is_out_of_memory, next_cut, with_room
-from comp.train.state import Loop, copy_weights
+from comp.train.state import Loop, Within, copy_weights
 from comp.train.validate import Eyes, validate
 
 PSEUDO_LABELLED = "a pseudo-labelled test image"  # its number is negative
@@ -30,11 +31,14 @@ def run_epoch(
     loop.segmenter.set_epoch(epoch)
     started = time.monotonic()
     lr = loop.optimizer.param_groups[-1]["lr"]
-    row: dict[str, Any] = {"epoch": epoch + 1, "lr": lr, **train_epoch(loop, loader, epoch)}
+    within = loop.begin_epoch(epoch, lr)
+    row: dict[str, Any] = {"epoch": epoch + 1, "lr": within.lr}
+    row |= train_epoch(loop, loader, epoch)
     if loop.hardness is not None:
         loop.hardness.end_epoch()
         loop.tell(loader)
-    row["images_per_second"] = round(row.pop("samples") / (time.monotonic() - started), 2)
+    seconds = within.seconds + time.monotonic() - started
+    row["images_per_second"] = round(row.pop("samples") / seconds, 2)
     if (epoch + 1) % train.validate_every == 0 or epoch + 1 == train.epochs:
         (scores, terms, total), loop.eyes = with_room(
             loop.eyes,
@@ -46,33 +50,43 @@ def run_epoch(
             f"val_{k}": v for k, v in scores.items()
         }
         score = scores[loop.eyes.competition.metric_name]
+        # A stop while this is judged is gone on from before all of what follows.
+        judged = {} if loop.averages.ema is None else judge_ema(loop, loader, epoch, val_indices)
         loop.best_metric.offer(score, epoch + 1, loop.segmenter)
         loop.best_loss.offer(total, epoch + 1, loop.segmenter)
         loop.schedule.step_epoch(total, score)
         if loop.averages.top is not None:
             loop.averages.top.offer(score, epoch + 1, lambda: copy_weights(loop.segmenter))
-        if loop.averages.ema is not None:
-            row |= judge_ema(loop, loader, epoch, val_indices)
-    row["seconds"] = round(time.monotonic() - started, 3)
+        row |= judged
+    row["seconds"] = round(within.seconds + time.monotonic() - started, 3)
+    loop.within = Within()
     return row
 
 
 def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
-    """One pass over the training samples.
+    """One pass over the training samples, or the rest of one that an earlier attempt began.
 
     Returns:
         train_loss and every train_<term> (means over samples), samples.
     """
     train, eyes = loop.job.config.train, loop.eyes
-    sums: dict[str, torch.Tensor] = {}
-    n_samples, n_batches = 0, len(loader)
+    within = loop.begin_epoch(epoch)
+    done, sums, before, marked = within.batches, within.sums, within.before, within.marked
+    n_samples, n_batches = within.samples, len(loader)
     loop.segmenter.train()
     loop.optimizer.zero_grad(set_to_none=True)
-    for step, batch in enumerate(loader.epoch(epoch)):
+    within.give_back(loop.segmenter)
+    window: list[dict[str, torch.Tensor]] = []
+    first = done - done % train.accumulate if done < n_batches else n_batches
+    for step, batch in enumerate(loader.epoch(epoch, first) if first < n_batches else (), first):
         if step % train.accumulate == 0:
-            window, before = [], dict(sums)  # all of a step is done again where memory runs out
-            marked = 0 if loop.hardness is None else loop.hardness.mark()
+            window = []  # all of a step is done again where memory runs out
+            if step >= done:
+                before = dict(sums)
+                marked = 0 if loop.hardness is None else loop.hardness.mark()
         window.append(batch)
+        if step < done:  # learnt from by an earlier attempt
+            continue
         n_samples += len(batch["image"])
         of = min(train.accumulate, n_batches - step // train.accumulate * train.accumulate)
         todo = [batch]
@@ -88,6 +102,10 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
         # On a GPU the check waits for the device, so it is made now and then and at the end.
         if eyes.device.type == "cpu" or step % 50 == 0 or step + 1 == n_batches:
             check_finite(sums["loss"], loop, epoch, step, batch["number"].tolist())
+        beat("steps", step + 1, n_batches, epoch=epoch + 1, epochs=train.epochs, samples=n_samples)
+        within.batches, within.samples, within.sums = step + 1, n_samples, sums
+        within.before, within.marked = before, marked
+        loop.after_batch((step + 1) % train.accumulate == 0 or step + 1 == n_batches)
     return {f"train_{k}": float(v) / n_samples for k, v in sums.items()} | {"samples": n_samples}
 
 

@@ -62,7 +62,9 @@ class Hardness:
         self.losses[seen] = sums[seen] / times[seen]
 
     def state(self) -> dict[str, Any]:
-        return {"losses": torch.from_numpy(self.losses.copy())}
+        noted = [[numbers, losses.cpu()] for numbers, losses in self._noted]
+        return {"losses": torch.from_numpy(self.losses.copy()), "noted": noted}
 
     def load(self, state: dict[str, Any]) -> None:
         self.losses = state["losses"].numpy().copy()
+        self._noted = [(numbers, losses) for numbers, losses in state.get("noted", [])]

@@ -56,6 +56,11 @@ class FoldJob:
         """How logs name the job."""
         return f"{self.run}/fold{self.fold}"
 
+    @property
+    def hang_seconds(self) -> int | None:
+        """How long it may be silent before it counts as hung."""
+        return self.config.train.hang_seconds
+
     def left_to_do(self, result: dict[str, Any] | None) -> str | None:
         """Why the fold is not done, in words; None: `result` says it is, and is of these test images."""
         if result is None:
@@ -64,6 +69,12 @@ class FoldJob:
 
     def work(self, device: str, emit: Emit) -> dict[str, Any]:
         """Do the job in this process, on `device` (cpu or cuda:<n>), and return its result."""
+        from comp.train.stopping import listening
+
+        with listening():
+            return self._train(device, emit)
+
+    def _train(self, device: str, emit: Emit) -> dict[str, Any]:
         import torch
 
         use_code_of(self.root)

@@ -1,13 +1,12 @@
 """`train_fold`: one fold of one model, read top to bottom.
 
-The order of an epoch and what each sample looks like are functions of (seed, epoch, index); the global
-random state is set from (seed, epoch) before each epoch. So nothing random has to be saved to resume.
+The order of an epoch and what each sample looks like are functions of (seed, epoch, index). The global
+random state, which dropout draws from, is set from (seed, epoch) before each epoch, and is saved within one.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,21 +22,23 @@ from comp.data.samples.loader import TrainLoader, train_loader
 from comp.data.samples.pseudo_samples import pseudo_loader
 from comp.data.samples.train import TrainSamples, train_recipe
 from comp.data.sources.records import Records, find_records
-from comp.errors import FoldsError
+from comp.errors import FoldsError, StoppedError
+from comp.files import remove_temporaries
 from comp.models.build import n_parameters
 from comp.models.compute import Compute
 from comp.store import read_result
 from comp.train.averaging import Weights
-from comp.train.checkpoint import read_checkpoint, remove_checkpoints, write_checkpoint
+from comp.train.checkpoint import read_checkpoint, remove_checkpoints
 from comp.train.epoch import run_epoch
 from comp.train.job import Emit, FoldJob
 from comp.train.made import Made, make_averaged
 from comp.train.outputs import predict_test_again, write_outputs
+from comp.train.saving import Saver
 from comp.train.state import Loop, copy_weights, make_loop, make_network
 from comp.train.validate import Eyes
 
 Note = Callable[[str], None]
-CHECKPOINT_SECONDS = 60.0  # a killed job loses at most about this much work and one epoch
+CHECKPOINT_SECONDS = 60.0  # of work that a kill costs at most, more where saving is slow
 
 
 def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     Raises:
         CompError: data, folds or run do not fit; the loss is not finite.
     """
+    remove_temporaries(job.folder)
     done = read_result(job.folder)
     left = job.left_to_do(done)
     if done is not None and left is None:
@@ -64,38 +66,45 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
         note(f"{left}: predicted with the weights that are there")
         emit({"type": "predict"})
         network = make_network(job, eyes, pretrained=False)
-        return predict_test_again(job, eyes, network, records, done, note)
+        again = predict_test_again(job, eyes, network, records, done, note)
+        remove_checkpoints(job.folder)  # of a job killed between its result and here
+        return again
 
     samples = make_samples(job, eyes, train_indices, note)
     loader = make_loader(job, samples, records, device, note)
     loop = begin(job, eyes, samples, loader, note)
+    saver = Saver(loop, CHECKPOINT_SECONDS)
     try:
-        train_epochs(loop, loader, val_indices, emit)
-        began = time.monotonic()
+        train_epochs(loop, loader, val_indices, emit, saver)
         averaged = make_averaged(loop, loader, val_indices)
-        loop.seconds += time.monotonic() - began
+    except StoppedError as error:
+        raise saver.stop(error) from None
     finally:
         loader.close()
     emit({"type": "predict"})
     weights, epochs = kinds_of_weights(loop, averaged)
-    result = write_outputs(
-        job,
-        loop.eyes,
-        loop.segmenter,
-        weights,
-        epochs,
-        loop.history,
-        val_indices,
-        table.validation(HELD_OUT),
-        records,
-        {
-            "seconds_train": loop.seconds,
-            "n_parameters": n_parameters(loop.segmenter),
-            "averaged": averaged,
-            "parts": loop.parts,
-        },
-        note,
-    )
+    try:
+        result = write_outputs(
+            job,
+            loop.eyes,
+            loop.segmenter,
+            weights,
+            epochs,
+            loop.history,
+            val_indices,
+            table.validation(HELD_OUT),
+            records,
+            {
+                "seconds_train": saver.seconds(),
+                "n_parameters": n_parameters(loop.segmenter),
+                "averaged": averaged,
+                "parts": loop.parts,
+            },
+            note,
+        )
+    except StoppedError as error:
+        loop.segmenter.load_state_dict(weights["last"])  # others may be in it
+        raise saver.stop(error) from None
     remove_checkpoints(job.folder)
     return result
 
@@ -144,7 +153,9 @@ def begin(job: FoldJob, eyes: Eyes, samples: TrainSamples, loader: TrainLoader, 
     if state is not None:
         loop.load(state)
         loop.tell(loader)
-        note(f"resuming from epoch {len(loop.history)} of {job.config.train.epochs}")
+        at, epochs = loop.position, job.config.train.epochs
+        step = f" of {epochs}, step {at.step} of {len(loader)}" if at.step else f" of {epochs}"
+        note(f"resuming from epoch {at.epochs + (at.step > 0)}{step}")
     return loop
 
 
@@ -167,21 +178,18 @@ def kinds_of_weights(
     return weights, epochs
 
 
-def train_epochs(loop: Loop, loader: TrainLoader, val_indices: list[int], emit: Emit) -> None:
-    """Train from the epoch reached to the last one, or until it stops early; write checkpoints."""
+def train_epochs(
+    loop: Loop, loader: TrainLoader, val_indices: list[int], emit: Emit, saver: Saver
+) -> None:
+    """Train from the step reached to the last one, or until it stops early; write checkpoints."""
     epochs = loop.job.config.train.epochs
-    started = written = time.monotonic()
-    before = loop.seconds
     for epoch in range(len(loop.history), epochs):
         if stops_early(loop):
             break
         row = run_epoch(loop, loader, epoch, val_indices)
         loop.history.append(row)
-        loop.seconds = before + time.monotonic() - started
         emit({"type": "epoch", "epoch": epoch + 1, "epochs": epochs, **row})
-        if time.monotonic() - written >= CHECKPOINT_SECONDS:
-            write_checkpoint(loop.job.folder, loop.state(), epoch + 1)
-            written = time.monotonic()
+        saver.now_and_then()
 
 
 def make_loader(

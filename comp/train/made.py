@@ -12,6 +12,7 @@ import torch
 
 from comp.data.samples.loader import TrainLoader
 from comp.data.samples.train import scale_image
+from comp.train import stopping
 from comp.train.averaging import (
     Weights,
     greedy_soup,
@@ -58,6 +59,7 @@ def judge(
             yield from itertools.islice(drawn, n_batches)
 
     def forward(batch: dict[str, torch.Tensor]) -> None:
+        stopping.check()
         for part in cut(batch, loop.parts):
             images = scale_image(part["image"].to(loop.eyes.device, non_blocking=True))
             x = loop.eyes.compute.to_layout(loop.segmenter.normalize(images))

@@ -27,9 +27,9 @@ class OneBatch:
     def __len__(self) -> int:
         return 1
 
-    def epoch(self, epoch: int) -> Iterator[Sample]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Sample]:
         """Yield one batch."""
-        batches = self.loader.epoch(epoch)
+        batches = self.loader.epoch(epoch, start)
         yield next(batches)
         close = getattr(batches, "close", None)
         if close is not None:

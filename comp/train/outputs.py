@@ -25,6 +25,7 @@ from comp.store.cv import finite
 from comp.store.predicted import CONTENT
 from comp.store.presence import PresenceWriter, presence_file
 from comp.store.runs import RESULT
+from comp.train import stopping
 from comp.train.job import FoldJob
 from comp.train.made import Made
 from comp.train.memory import Say, with_room
@@ -203,6 +204,7 @@ def write_oof(
     said, hear = listener(job)
     with ProbsWriter(job.folder / f"{kind}.{views}", predict.store) as writer:
         for band in predict_bands(segmenter, eyes.seen, val_indices, *looks, on_presence=hear):
+            stopping.check()
             q = quantise(band.probs, predict.store)
             writer.append_rows(ids[band.index], band.row, q, band.size[0])
             counts[band.index] += count_band(band, eyes)
@@ -232,6 +234,7 @@ def write_test(job: FoldJob, eyes: Eyes, segmenter: Segmenter, records: Records)
         every = range(len(cache.ids))
         with ProbsWriter(job.folder / f"test.{views}", config.predict.store) as writer:
             for band in predict_bands(segmenter, cache, every, *looks, on_presence=hear):
+                stopping.check()
                 q = quantise(band.probs, config.predict.store)
                 writer.append_rows(cache.ids[band.index], band.row, q, band.size[0])
                 said.see(band.index, band.probs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from comp.models.optim import build_optimizer
 from comp.models.schedule import Schedule, build_schedule
 from comp.models.segmenter import Segmenter
 from comp.models.weights import hash_weights
+from comp.store.generations import Position
 from comp.train.averaging import Averages, make_averages
 from comp.train.hardness import Hardness
 from comp.train.job import FoldJob
@@ -60,6 +62,60 @@ def copy_weights(segmenter: Segmenter) -> dict[str, torch.Tensor]:
 
 
 @dataclass
+class Within:
+    """How far the epoch in progress is, at the end of a batch.
+
+    Args:
+        epoch: its number, the first is 0; -1: none was begun.
+        batches, samples: learnt from.
+        sums: loss and terms times number of samples; `before`: as they were when the step of the optimizer
+            that is in progress began, and so is `marked`, in the notes of the losses of each image.
+        lr: of the epoch's first batch; seconds: spent on it by earlier attempts.
+        random: the generators' states, after an interruption; grads: accumulated.
+    """
+
+    epoch: int = -1
+    batches: int = 0
+    samples: int = 0
+    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    before: dict[str, torch.Tensor] = field(default_factory=dict)
+    marked: int = 0
+    lr: float = 0.0
+    seconds: float = 0.0
+    random: list[torch.Tensor] = field(default_factory=list)
+    grads: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def state(self, segmenter: Segmenter, seconds: float) -> dict[str, Any]:
+        """What `load` takes, with gradients and random state as they are now."""
+        grads = {n: p.grad for n, p in segmenter.named_parameters() if p.grad is not None}
+        random = [torch.get_rng_state()]
+        device = next(segmenter.parameters()).device
+        if device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(device))
+        return {**vars(self), "seconds": seconds, "grads": grads, "random": random}
+
+    @classmethod
+    def load(cls, state: dict[str, Any], device: torch.device) -> Within:
+        """On `device`, but for the random states, which live on the CPU."""
+        moved = {
+            key: {name: tensor.to(device) for name, tensor in state[key].items()}
+            for key in ("sums", "before", "grads")
+        }
+        return cls(**{**state, **moved})
+
+    def give_back(self, segmenter: Segmenter) -> None:
+        """Put back gradients and random state of an interrupted attempt; once."""
+        for name, parameter in segmenter.named_parameters():
+            if name in self.grads:
+                parameter.grad = self.grads[name]
+        if self.random:
+            torch.set_rng_state(self.random[0])
+        for state in self.random[1:]:
+            torch.cuda.set_rng_state(state, next(segmenter.parameters()).device)
+        self.grads, self.random = {}, []
+
+
+@dataclass
 class Loop:
     """Everything that changes while a fold is trained."""
 
@@ -78,6 +134,23 @@ class Loop:
     hardness: Hardness | None = None  # of each image; None: nobody asks
     parts: int = 1  # that a batch is cut into, where memory ran out
     say: Callable[[str], None] = lambda text: None  # told what the log should say
+    within: Within = field(default_factory=Within)
+    resumed: bool = False  # from a checkpoint
+    began: float = 0.0  # this attempt at the epoch in progress, monotonic
+    after_batch: Callable[[bool], None] = lambda updated: None  # True: the optimizer made its step
+
+    def begin_epoch(self, epoch: int, lr: float = 0.0) -> Within:
+        """How far the epoch is: begun anew, unless an earlier attempt or call began it."""
+        if self.within.epoch != epoch:
+            self.within = Within(epoch, lr=lr)
+            self.began = time.monotonic()
+        return self.within
+
+    @property
+    def position(self) -> Position:
+        """Epochs finished, and batches done of the next."""
+        done = len(self.history)
+        return Position(done, self.within.batches if self.within.epoch == done else 0)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -93,6 +166,9 @@ class Loop:
             "seconds": self.seconds,
             "averages": self.averages.state(),
             "parts": self.parts,
+            "within": self.within.state(
+                self.segmenter, self.within.seconds + time.monotonic() - self.began
+            ),
         } | ({} if self.hardness is None else {"hardness": self.hardness.state()})
 
     def load(self, state: dict[str, Any]) -> None:
@@ -111,8 +187,12 @@ class Loop:
         self.history, self.seconds = state["history"], state["seconds"]
         self.averages.load(state.get("averages", {}))
         self.parts = state.get("parts", 1)
+        if "within" in state:
+            self.within = Within.load(state["within"], self.eyes.device)
+            self.began = time.monotonic()
         if self.hardness is not None:
             self.hardness.load(state["hardness"])
+        self.resumed = True
 
     def tell(self, loader: TrainLoader) -> None:
         """Tell the loader how hard each image is, where its sampler asks."""

@@ -20,6 +20,7 @@ from comp.models.losses import Target, WeightedLoss, make_target
 from comp.models.segmenter import Segmenter
 from comp.predict import Band, Place, predict_bands
 from comp.store import quantise
+from comp.train import stopping
 
 REPORTED = {
     "binary": (
@@ -91,6 +92,7 @@ def validate(
 
     def on_logits(logits: torch.Tensor, places: list[Place]) -> None:
         nonlocal total
+        stopping.check()
         target = target_of(eyes.seen, places, eyes.competition)
         target = Target(target.planes.to(eyes.device), target.valid.to(eyes.device))
         value, terms = loss(logits, target)
@@ -105,6 +107,7 @@ def validate(
     for band in predict_bands(
         segmenter, eyes.seen, indices, train, predict, "none", eyes.compute, eyes.device, on_logits
     ):
+        stopping.check()
         counts[place[band.index]] += count_band(band, eyes)
     n = len(indices)
     return scores_of(counts, eyes.competition), {k: v / n for k, v in sums.items()}, total / n

@@ -266,3 +266,20 @@ def test_nothing_is_left_without_what_has_no_default(root: Path) -> None:
     with pytest.raises(PartlyWrongError) as caught:
         load_competition(root, "landfill", ("folds.seed=x",))
     assert isinstance(caught.value.part, Competition) and caught.value.part.name == "landfill"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("predict.window=64", "predict.window: expected [64, 64], a list, got 64"),
+        ("train.size=64", "train.size: expected [64, 64], a list, got 64"),
+        ("predict.tta=flips", "predict.tta: expected [flips], a list, got 'flips'"),
+        ("predict.window=big", "predict.window: expected a list of 2 values, got 'big'"),
+    ],
+)
+def test_a_value_where_a_list_is_wanted(tmp_path: Path, override: str, said: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("{}")
+    with pytest.raises(ConfigError) as caught:
+        load_model(path, [override])
+    assert str(caught.value) == f"-o {override}: {said}"

@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 
 from comp.files import Workspace
-from comp.jobs.executors import EXECUTORS, describe_failures, say_exit
+from comp.jobs.executors import EXECUTORS, describe_failures
+from comp.jobs.local import say_exit
 from comp.jobs.slots import Slot
 from tests.jobs.toy import ToyJob
 
 SLOTS = [Slot(0, "cpu"), Slot(1, "cpu")]
+HERE = ("local", "serial")  # `ray`: test_cluster.py
 
 
 def jobs(tmp_path: Path, ends: list[str]) -> list[ToyJob]:
     return [ToyJob(tmp_path / f"job{n}", n, end) for n, end in enumerate(ends)]
 
 
-@pytest.mark.parametrize("name", sorted(EXECUTORS))
+@pytest.mark.parametrize("name", HERE)
 def test_every_job_ends_and_failures_are_one_line(name: str, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
 
@@ -61,7 +63,7 @@ def test_exit_codes_are_put_in_words() -> None:
 @pytest.mark.parametrize(
     ("kinds", "code"), [(["done", "data"], 1), (["disk", "data", "done"], 4), (["done"], None)]
 )
-@pytest.mark.parametrize("name", sorted(EXECUTORS))
+@pytest.mark.parametrize("name", HERE)
 def test_the_failures_of_jobs_are_one_error(
     name: str, kinds: list[str], code: int | None, tmp_path: Path
 ) -> None:
@@ -80,3 +82,52 @@ def test_one_job_that_failed_is_one_job(tmp_path: Path) -> None:
     ends = [{"type": "failed", "error": "killed", "error_class": None, "bug": True}]
     error = describe_failures(Workspace(tmp_path, "toy"), jobs(tmp_path, ["kill"]), ends)
     assert error is not None and str(error).startswith("1 of 1 job failed:")
+
+
+def test_a_job_killed_by_signal_9_is_tried_once_more(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+
+    def on_event(job: Any, event: dict[str, Any]) -> None:
+        said.append((job.label, event.get("text", event["type"])))
+
+    ends = EXECUTORS["local"](jobs(tmp_path, ["once", "done"]), SLOTS, on_event)
+    assert [e["type"] for e in ends] == ["done", "done"]
+    told = [text for label, text in said if label == "toy/0"]
+    again = "killed by signal 9 SIGKILL (likely out of memory): tried once more"
+    assert told == ["start", "note 0", again, "start", "note 0", "done"]
+
+
+def test_a_gpu_that_fails_twice_gets_no_more_jobs(tmp_path: Path) -> None:
+    devices: dict[str, list[str]] = {}
+
+    def on_event(job: Any, event: dict[str, Any]) -> None:
+        if event["type"] == "start":
+            devices.setdefault(job.label, []).append(event["device"])
+
+    gpus = [Slot(0, "cuda:0"), Slot(1, "cuda:1")]
+    todo = jobs(tmp_path, ["sick"] * 6)
+    ends = EXECUTORS["local"](todo, gpus, on_event)
+    assert {e["type"] for e in ends} == {"done"}
+    used = [device for each in devices.values() for device in each]
+    assert used.count("cuda:1") == 2 and used.count("cuda:0") == 6
+
+
+def test_without_a_gpu_left_the_rest_fails_with_the_reason(tmp_path: Path) -> None:
+    ends = EXECUTORS["local"](
+        jobs(tmp_path, ["sick"] * 4), [Slot(0, "cuda:1")], lambda job, event: None
+    )
+    assert [e["type"] for e in ends] == ["failed"] * 4
+    assert ends[1]["error"] == "RuntimeError: CUDA error: device-side assert triggered"
+    assert ends[3]["error"].startswith("not begun: no GPU is left, each failed twice in a row")
+    assert "device-side assert" in ends[3]["error"]
+
+
+def test_the_longest_jobs_begin_first(tmp_path: Path) -> None:
+    began: list[str] = []
+
+    def on_event(job: Any, event: dict[str, Any]) -> None:
+        if event["type"] == "start":
+            began.append(job.label)
+
+    EXECUTORS["local"](jobs(tmp_path, ["done"] * 3), SLOTS[:1], on_event, seconds=[1.0, None, 9.0])
+    assert began == ["toy/2", "toy/1", "toy/0"]

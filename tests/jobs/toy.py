@@ -1,7 +1,9 @@
 """Jobs of the tests' own, importable by spawned workers."""
 
+import ctypes
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,14 @@ class ToyJob:
     def label(self) -> str:
         return f"toy/{self.number}"
 
+    def tried(self) -> bool:
+        """Whether this is not the job's first attempt."""
+        mark = self.folder / "tried"
+        if mark.exists():
+            return True
+        mark.write_text(str(os.getpid()))
+        return False
+
     def work(self, device: str, emit: Any) -> dict[str, Any]:
         print(f"job {self.number} runs on {device}")
         emit({"type": "note", "text": f"note {self.number}"})
@@ -32,8 +42,16 @@ class ToyJob:
             raise ZeroDivisionError("one over nothing")
         if self.end == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.end == "segv":
+            ctypes.string_at(0)
         if self.end == "exit":
             os._exit(7)
+        if self.end == "once" and not self.tried():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.end == "sick" and device == "cuda:1":
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        if self.end == "slow" and not self.tried():
+            time.sleep(60)
         return {
             "number": self.number,
             "pid": os.getpid(),

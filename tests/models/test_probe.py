@@ -10,7 +10,7 @@ import torch
 import comp.models.probe as probe_module
 from comp.config import ModelConfig, check
 from comp.models.compute import Compute
-from comp.models.probe import CLEAR, Timing, candidates, choose, decide, probe, race
+from comp.models.probe import CLEAR, Timing, candidates, choose, decide, probe, race, step_seconds
 
 CPU = torch.device("cpu")
 
@@ -156,4 +156,27 @@ def test_a_damaged_memory_is_made_again_and_a_failure_is_not_remembered(
         assert memory.read_text() == text
     seconds[1] = 0.5
     assert decide(config, "cpu", memory, **said)[0].channels_last  # type: ignore[arg-type]
+    assert decide(config, "cpu", memory, **said)[1].endswith("(measured before)")  # type: ignore[arg-type]
+
+
+def test_the_seconds_of_a_step_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, said = tmp_path / "probe.json", {"task": "binary", "n_classes": 1, "channels": 3}
+    asked = []
+
+    def measure(config: ModelConfig, ways: list[Compute], **more: object) -> list[Timing]:
+        asked.append(len(ways))
+        return [Timing(w, 1.0 - 0.1 * n) for n, w in enumerate(ways)]
+
+    monkeypatch.setattr(probe_module, "probe", measure)
+    config = make_config(precision="fp32")
+    chosen, _ = decide(config, "cpu", memory, **said)  # type: ignore[arg-type]
+    assert step_seconds(config, chosen, memory, **said) == 0.9  # type: ignore[arg-type]
+    assert asked == [2]
+    fixed = make_config(precision="fp32", channels_last=False)
+    (only,) = candidates(fixed, "cpu")
+    for _ in range(2):
+        assert step_seconds(fixed, only, memory, **said) == 1.0  # type: ignore[arg-type]
+    assert asked == [2, 1]
     assert decide(config, "cpu", memory, **said)[1].endswith("(measured before)")  # type: ignore[arg-type]

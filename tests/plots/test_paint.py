@@ -13,6 +13,7 @@ from comp.plots.paint import (
     IGNORED,
     TINT,
     display_image,
+    labels_of_planes,
     outline_labels,
     paint_errors,
     paint_labels,
@@ -130,3 +131,29 @@ def test_outlines_of_many_classes(task: str) -> None:
     colours = palette(task, 2)
     assert drawn[1, 1].tolist() == list(colours[0]) and drawn[1, 2].tolist() == list(colours[1])
     assert drawn[1, 0].tolist() == [part * 3 // 10 for part in colours[0]]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_soft_planes_as_labels(task: str) -> None:
+    rng = np.random.default_rng(0)
+    n = 1 if task == "binary" else 3
+    hard = rng.integers(0, 2, (n, 5, 7)) if task != "multiclass" else rng.integers(0, 3, (5, 7))
+    planes = (hard == np.arange(n)[:, None, None]) if task == "multiclass" else hard == 1
+    valid = np.ones((n if task == "multilabel" else 1, 5, 7), np.float32)
+    valid[:, :2] = 0
+    soft = np.where(planes, 0.6, 0.2).astype(np.float32)
+    labels = labels_of_planes(soft, valid, task)
+    wanted = hard[0] if task == "binary" else hard
+    assert labels.dtype == np.uint8 and (labels[..., :2, :] == 255).all()
+    np.testing.assert_array_equal(labels[..., 2:, :], wanted[..., 2:, :])
+    grey = outline_labels(np.zeros((5, 7, 3), np.uint8), labels, task, n)[0, 0]
+    assert grey.tolist() == [IGNORED[0] * 3 // 10] * 3
+
+
+def test_a_plane_ignored_alone_leaves_the_others() -> None:
+    planes, valid = np.ones((2, 4, 4), np.float32), np.ones((2, 4, 4), np.float32)
+    valid[0, 1] = 0
+    labels = labels_of_planes(planes, valid, "multilabel")
+    assert (labels[0, 1] == 255).all() and (labels[1] == 1).all()
+    shown = outline_labels(np.zeros((4, 4, 3), np.uint8), labels, "multilabel", 2)
+    assert shown[1].tolist() != [[45, 45, 45]] * 4

@@ -1,5 +1,6 @@
 """A fold is done when result.json says so and every file it names is there and unchanged."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,17 @@ def test_a_missing_file_is_seen(tmp_path: Path) -> None:
         read_result(tmp_path / "fold0")
 
 
-def test_a_flipped_bit_is_seen_when_asked(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_seen_when_the_time_is_another_or_when_asked(tmp_path: Path) -> None:
     make_fold(tmp_path / "fold0")
-    (tmp_path / "fold0" / "weights.last.safetensors").write_bytes(b"weightz")
+    weights = tmp_path / "fold0" / "weights.last.safetensors"
+    written = weights.stat().st_mtime_ns
+    os.utime(weights, ns=(written + 10**9, written + 10**9))
+    assert read_result(tmp_path / "fold0") is not None  # touched, not changed
+    weights.write_bytes(b"weightz")
+    os.utime(weights, ns=(written - 10**9, written - 10**9))
+    with pytest.raises(RunMismatchError, match=r"weights\.last"):
+        read_result(tmp_path / "fold0")
+    os.utime(weights, ns=(written, written))
     assert read_result(tmp_path / "fold0") is not None
     with pytest.raises(RunMismatchError, match=r"weights\.last"):
         read_result(tmp_path / "fold0", verify=True)

@@ -135,7 +135,10 @@ def build_cache(
 def _say(problems: list[str], n_records: int) -> str:
     listed = "\n  ".join(problems[:MOST_PROBLEMS])
     more = f"\n  and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-    return f"{len(problems)} of {n_records} images cannot be read:\n  {listed}{more}"
+    return (
+        f"{len(problems)} of {n_records} images cannot be read:\n  {listed}{more}\nmend them, or leave"
+        " training images out by their ids: data.exclude"
+    )
 
 
 def _append(

@@ -1,4 +1,4 @@
-"""What `comp verify` found, put together: faults, warnings, leaks, shift, and the folds that cut groups."""
+"""What `comp verify` found, put together: faults, leaks, shift, and the folds that cut groups."""
 
 from __future__ import annotations
 
@@ -10,28 +10,19 @@ import numpy as np
 
 from comp.config import Competition
 from comp.data.checks.scan import Scan
-from comp.data.checks.shift import PLAIN, Shift, measure_shift
+from comp.data.checks.shift import Shift, measure_shift
 from comp.data.folds.crossing import crossing_groups
 from comp.data.folds.groups import groups_in_ids, number_units
 from comp.data.folds.heldout import read_heldout
 from comp.data.folds.listed import read_listed
 from comp.data.folds.meta import read_meta_column
-from comp.data.folds.schemes import OWN_COUNT
+from comp.data.folds.purge import ground_on_both_sides
 from comp.data.folds.table import HELD_OUT, FoldTable
 from comp.data.leaks.guesses import AUTO, BY_FOLDERS, BY_NAMES
-from comp.data.leaks.radar import Leaks, look_for_leaks, many
+from comp.data.leaks.radar import Leaks, look_for_leaks
 from comp.data.leaks.unions import sets_of
 from comp.data.sources.records import Record, Records
-from comp.errors import CompError, some
-
-CUTTING = (
-    "kfold",
-    "stratified",
-    "iterative",
-    "split",
-    "time",
-)  # schemes that know no groups unless told
-GIVEN = ("predefined", "heldout")  # schemes that divide as somebody else did
+from comp.errors import CompError
 
 
 @dataclass
@@ -40,6 +31,8 @@ class Findings:
 
     Args:
         cut: groups of the radar that the folds file cuts through, with their images.
+        both_sides: images scored by models that learnt from ground they show, by the folds file; and the
+            mean share of them that one training image shows.
     """
 
     records: Records
@@ -50,6 +43,7 @@ class Findings:
     problems: list[str]
     warnings: list[str] = field(default_factory=list)
     cut: dict[str, list[str]] = field(default_factory=dict)
+    both_sides: tuple[int, float] = (0, 0.0)
 
     @property
     def same_in_test(self) -> list[tuple[Record, Record]]:
@@ -122,6 +116,14 @@ def find_cut_groups(leaks: Leaks, table: FoldTable) -> dict[str, list[str]]:
     return _members(leaks, cut - {""})
 
 
+def find_ground_on_both_sides(leaks: Leaks, table: FoldTable) -> tuple[int, float]:
+    """(images scored by a model that learnt from ground they show, the mean share of it)."""
+    if leaks.ground is None or not leaks.on_one_ground[0]:
+        return 0, 0.0
+    at = {image_id: i for i, image_id in enumerate(leaks.ids[: leaks.n_train])}
+    return ground_on_both_sides(table, leaks.ground, [at[i] for i in table.ids])
+
+
 def find_split_groups(
     leaks: Leaks, competition: Competition, records: Records, root: Path
 ) -> dict[str, list[str]]:
@@ -166,89 +168,3 @@ def _members(leaks: Leaks, names: Iterable[str]) -> dict[str, list[str]]:
         if name in found:
             found[name].append(image_id)
     return found
-
-
-def warn(found: Findings, competition: Competition, table: FoldTable | None, path: str) -> None:
-    """Add the warnings.
-
-    Args:
-        table: the folds file; None: there is none yet. path: its name.
-    """
-    say = found.warnings.append
-    for what, scan in (("train", found.train), ("test", found.test)):
-        if blank := scan.constant():
-            say(f"{len(blank)} {what} images are of one colour: {some(r.image_id for r in blank)}")
-        if len(scan.stored) > 1:
-            kinds = ", ".join(f"{kind} ({n})" for kind, n in scan.stored.most_common())
-            say(f"{what} images are stored in {len(scan.stored)} ways: {kinds}")
-    alone = sorted(set(found.test.stored) - set(found.train.stored))
-    if alone and found.train.stored:
-        say(f"test images are stored as {some(alone)}, train images never are")
-    if both := found.same_in_test:
-        pairs = some(f"{a.image_id} = {b.image_id}" for a, b in both)
-        say(f"{len(both)} train images are test images too: {pairs}; the test score flatters")
-    if near := found.near_in_test:
-        pairs = some((f"{a} ~ {b} ({how})" for a, b, how in near), 10)
-        n, m = len({a for a, _, _ in near}), len({b for _, b, _ in near})
-        say(
-            f"{n} train images are near duplicates of {m} test images: {pairs}; the test score"
-            " flatters: leave them out of training where it must tell of new pictures"
-        )
-    laps = [(o.i, o.j) for o in found.leaks.overlaps.links]
-    if across := found.leaks.across(laps):
-        ids = found.leaks.ids
-        say(
-            f"{len({i for i, _ in across})} train images overlap test images, directly or by way of others:"
-            f" {some(f'{ids[i]} ~ {ids[j]}' for i, j in across)}; the test score flatters"
-        )
-    for k, n in enumerate(found.train.n_with):
-        if found.train.n_masks and not n:
-            say(f"class {competition.classes[k]!r} is in no training image")
-    if found.shift is not None and found.shift.differs and found.shift.auc >= PLAIN:
-        say(
-            "train and test images can be told apart: the cross-validation score may not carry over"
-        )
-    _warn_folds(found, competition, table, path)
-
-
-def _warn_folds(
-    found: Findings, competition: Competition, table: FoldTable | None, path: str
-) -> None:
-    groups = {name for name in found.leaks.group if name}
-    if not groups:
-        return
-    scheme = competition.folds.scheme if table is None else table.scheme
-    n = sum(len(ids) for ids in found.cut.values())
-    advice = "" if scheme in OWN_COUNT else found.leaks.advice
-    whole = advice or _keep_whole(scheme)
-    cut = f"{len(found.cut)} of {many(len(groups), 'group')}, {n} images"
-    if table is not None and found.cut:
-        if not advice:
-            whole += " (--force replaces the file)"
-        found.warnings.append(
-            f"{path} (scheme {scheme}) cuts through {cut}: scores of these folds may flatter; {whole}"
-        )
-    elif found.cut and competition.folds.group is not None:
-        first = some(next(iter(found.cut.values())), 3)
-        found.warnings.append(
-            f"folds.group {competition.folds.group!r} puts apart images that belong together in {cut}"
-            f" ({first}): they may come into two folds; {whole}"
-        )
-    elif found.cut:
-        found.warnings.append(
-            f"scheme {scheme} cuts through {cut}: they lie on both sides of the given split, and its score may"
-            f" flatter; {whole}"
-        )
-    elif table is None and competition.folds.group is None and scheme in CUTTING:
-        n = sum(1 for name in found.leaks.group if name)
-        found.warnings.append(
-            f"{n} images belong to {many(len(groups), 'group')}, and scheme {scheme} would"
-            f" cut through them: scores of such folds may flatter; {whole}"
-        )
-
-
-def _keep_whole(scheme: str) -> str:
-    """The next step to folds that cut no group."""
-    if scheme in GIVEN:
-        return "`comp folds --groups auto` lists the images that cross, and a split that keeps them whole"
-    return "`comp folds --groups auto` keeps such images together"

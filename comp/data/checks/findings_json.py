@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from comp.config import Competition
 from comp.data.checks.findings import Findings
 from comp.data.checks.scan import Scan
@@ -54,6 +56,11 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
                 for i, (first, row, column) in sorted(lay_out(leaks.overlaps.links).items())
             ],
         },
+        "ground": {
+            "images": _ground_json(leaks),
+            "n_on_both_sides_of_folds": found.both_sides[0],
+            "mean_share_there": round(found.both_sides[1], 4),
+        },
         "guesses": [
             {"witness": g.witness, "what": g.what, "n_groups": g.n_groups, "auc": g.auc, "used": g.used,
              "why": g.why, "command": g.command} for g in leaks.guesses
@@ -70,6 +77,18 @@ def as_json(found: Findings, competition: Competition) -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
+
+
+def _ground_json(leaks: Leaks) -> list[dict[str, Any]]:
+    """Each image that shares ground, the one that shows most of it, and how much."""
+    if leaks.ground is None:
+        return []
+    everyone = range(len(leaks.ids))
+    share, who = leaks.ground.shared(everyone, everyone)
+    return [
+        {"images": _named(leaks, (i, int(who[i]))), "share": round(float(share[i]), 4)}
+        for i in np.flatnonzero(share > 0).tolist()
+    ]
 
 
 def _named(leaks: Leaks, positions: Sequence[int]) -> list[str]:

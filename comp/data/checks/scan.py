@@ -55,6 +55,7 @@ class Seen:
     print_: ImagePrint | None = None
     traits: np.ndarray | None = None
     broken: tuple[str, ...] = ()
+    emptied: bool = False
 
     @property
     def constant(self) -> bool:
@@ -75,6 +76,7 @@ class Scan:
         n_with: images that hold the class.
         n_masks: masks read; n_empty: those that hold no class (binary, multilabel: no foreground).
         n_ignored: ignored pixels, of n_pixels under masks (of the first class).
+        emptied: records whose mask marks something, all of it below data.mask_threshold.
         by_hash: hash of size, type and pixels -> records, in order; more than one: duplicates.
     """
 
@@ -90,6 +92,7 @@ class Scan:
     n_ignored: int = 0
     n_pixels: int = 0
     by_hash: dict[str, list[Record]] = field(default_factory=dict)
+    emptied: list[Record] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def duplicates(self) -> list[list[Record]]:
@@ -149,6 +152,7 @@ def _add(found: Scan, seen: Seen) -> None:
         found.by_hash.setdefault(seen.pixels_hash, []).append(seen.record)
     if seen.counts is None or seen.size is None:
         return
+    found.emptied += [seen.record] if seen.emptied else []
     found.n_masks += 1
     found.n_empty += not any(seen.counts[0])
     found.n_pixels += seen.size[0] * seen.size[1]
@@ -203,9 +207,26 @@ def _look_at(record: Record, competition: Competition) -> Seen:
         except DataError as error:
             problems.append(str(error))
             broken += problems[-1:] if _unreadable(record.masks, competition) else []
+    emptied = counts is not None and not any(counts[0]) and _below(record, competition)
+    faults = tuple(problems), tuple(broken)
     return Seen(
-        record, tuple(problems), size, stored, pixels_hash, counts, print_, traits, tuple(broken)
+        record, faults[0], size, stored, pixels_hash, counts, print_, traits, faults[1], emptied
     )
+
+
+def _below(record: Record, competition: Competition) -> bool:
+    """Whether a mask that mask_threshold leaves nothing of is not all of one number."""
+    data = competition.data
+    if data.mask_threshold is None or data.mask_invert or record.truth is not None:
+        return False
+    if _is_large(record):
+        return False
+    for path in record.masks:
+        stored = decode(path, max_pixels=data.max_pixels)
+        pixels = stored.pixels[..., : stored.pixels.shape[2] - stored.alpha]
+        if bool((pixels != pixels.flat[0]).any()):
+            return True
+    return False
 
 
 def broken_alone(records: Records, competition: Competition) -> list[str]:

@@ -11,9 +11,12 @@ from comp.data.folds.heldout import read_heldout
 from comp.data.folds.listed import read_listed
 from comp.data.leaks.guesses import AUTO, BY_FOLDERS, BY_NAMES
 from comp.data.sources.codes import CodeRules, gather_codes
-from comp.data.sources.overlaps import overlaps_told
+from comp.data.sources.meta_ids import rows_of, say_prefix
+from comp.data.sources.overlaps import outside_told, overlaps_told
 from comp.data.sources.records import Records
-from comp.data.sources.rle_check import check_table, wrong_by_strings
+from comp.data.sources.repeats import repeats_told
+from comp.data.sources.rle_check import check_table, open_by_strings, wrong_by_strings
+from comp.data.sources.sample import other_sample, sample_ids
 from comp.errors import CompError, some
 from comp.formats.reading import gather
 from comp.formats.rle_table import class_names
@@ -36,7 +39,7 @@ def check_tables(
     """
     problems: list[str] = []
     warnings: list[str] = []
-    for check in (_check_meta, _check_heldout, _check_sample):
+    for check in (_check_meta, _check_heldout, _check_sample, _check_other_sample):
         try:
             problems += check(competition, root, records)
         except CompError as error:
@@ -46,6 +49,7 @@ def check_tables(
         problems += told[0]
         warnings += told[1]
         warnings += overlaps_told(records.train, competition, sizes)
+        warnings += outside_told(records.train, sizes)
     except CompError as error:
         problems.append(str(error))
     return problems, warnings
@@ -65,7 +69,11 @@ def _check_meta(competition: Competition, root: Path, records: Records) -> list[
     problems = []
     if twice := sorted(i for i, n in Counter(ids).items() if n > 1):
         problems.append(f"{data.meta}: {len(twice)} ids stand there twice: {some(twice)}")
-    problems += _compare(data.meta, ids, {r.image_id for r in records.train}, "train", extra=False)
+    known = {r.image_id for r in records.train}
+    rows = rows_of(known, ids, data.meta_ids)
+    for told in _compare(data.meta, rows, known, "train", extra=False):
+        gone = sorted(known.difference(rows))
+        problems.append(told + ("" if rows else say_prefix(gone, ids, data.meta)))
     return problems
 
 
@@ -96,11 +104,16 @@ def _check_codes(
     table = gather_codes(frame, rle.file, CodeRules.of(competition), problems, known)
     if problems:
         return problems, []
+    sample = competition.submission.sample
+    there = sample is not None and (root / sample).is_file()
+    repeated = repeats_told(table, read_table(root / sample) if sample and there else None)
     if truth:
-        told = wrong_by_strings(table, sizes)
-        return [], [told] if told else []
+        said = wrong_by_strings(table, sizes), open_by_strings(table, sizes)
+        return [], [*(told for told in said if told), *repeated]
     problems, notes = check_table(table, records.train, competition)
-    problems += _compare(rle.file, table.ids, known, "train", absent=False)
+    notes += repeated
+    listed = [i for i in table.ids if i not in set(competition.data.excluded)]
+    problems += _compare(rle.file, listed, known, "train", absent=False)
     return problems, notes
 
 
@@ -111,14 +124,21 @@ def _check_sample(competition: Competition, root: Path, records: Records) -> lis
     problems: list[str] = []
     frame = read_table(root / submission.sample)
     names = class_names(submission, competition.classes, frame)
-    known = {record.image_id for record in records.test}
+    ids = {record.image_id for record in records.test}
+    known = set(sample_ids(competition, root, ids).values())
     columns = frame.columns
     table = gather(
         frame, submission.sample, submission, names, problems, columns, known=known or None
     )
     if problems or not records.test:
         return problems
-    return _compare(submission.sample, table.ids, {r.image_id for r in records.test}, "test")
+    return _compare(submission.sample, table.ids, known, "test")
+
+
+def _check_other_sample(competition: Competition, root: Path, records: Records) -> list[str]:
+    """A sample submission that the competition file does not follow, where it would be refused."""
+    told = other_sample(competition, root) if records.test else ""
+    return [told] if told else []
 
 
 def _compare(

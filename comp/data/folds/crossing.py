@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from comp import files
+from comp.data.leaks.words import many, short
 from comp.errors import FoldsError, some
 
 
@@ -30,11 +31,13 @@ class CrossingError(FoldsError):
         n = sum(map(len, crossing.values()))
         name, members = next(iter(crossing.items()))
         moved = int((self.whole != self.given).sum())
+        listed = some(short(ids[i]) for i in members)
         super().__init__(
-            f"scheme {scheme}: {len(crossing)} of {len(set(groups) - {''})} groups cross the given split, {n}"
-            f" images; group {name!r} lies on both sides of the given split: {some(ids[i] for i in members)}."
-            f" Moving {moved} images would keep all groups whole; or divide anew (`-o folds.scheme=stratified_group`),"
-            " or drop folds.group (--groups) and know that the score flatters"
+            f"scheme {scheme}: {len(crossing)} of {many(len(set(groups) - {''}), 'group')}"
+            f" {'crosses' if len(crossing) == 1 else 'cross'} the given split, {n}"
+            f" images; group {short(name)!r} lies on both sides of the given split: {listed}."
+            f" Moving {many(moved, 'image')} would keep all groups whole; or divide anew"
+            " (`-o folds.scheme=stratified_group`), or drop folds.group (--groups) and know that the score flatters"
         )
 
     @property

@@ -12,6 +12,8 @@ from comp.data.cache.stats import ImageStats
 from comp.data.folds.meta import column_names, read_meta_column
 from comp.data.folds.schemes import GROUPED, UNGROUPED
 from comp.data.leaks.guesses import AUTO, BY_FOLDERS, BY_NAMES, folder_groups, name_groups
+from comp.data.leaks.unions import Unions
+from comp.data.leaks.words import short
 from comp.data.sources.records import Record
 from comp.errors import ConfigError, FoldsError, some
 
@@ -64,7 +66,7 @@ def find_groups(
     if not sets:
         return groups, []
     n = sum(len(members) for members in sets)
-    listed = some((" = ".join(ids[i] for i in members) for members in sets), 3)
+    listed = some((" = ".join(short(ids[i]) for i in members) for members in sets), 3)
     return groups, [f"{n} images are exact duplicates, kept together in {len(sets)} sets: {listed}"]
 
 
@@ -85,6 +87,42 @@ def groups_in_ids(how: str, ids: Sequence[str]) -> list[str]:
             " expected ids like scene3_017 (names) or patient03/17 (folders)"
         )
     return groups
+
+
+def declared_groups(competition: Competition, root: Path, ids: Sequence[str]) -> list[str] | None:
+    """The groups that `folds.group` says by a column, names or folders, one an image; None: it says none.
+
+    Raises:
+        FoldsError: the ids name none.
+        DataError: the table cannot be read.
+    """
+    group = competition.folds.group
+    if group is None or group == AUTO:
+        return None
+    if group in (BY_NAMES, BY_FOLDERS):
+        return groups_in_ids(group, ids)
+    return read_meta_column(competition, root, group, ids, "folds.group")
+
+
+def join_groups(
+    found: Mapping[str, str], declared: Sequence[str], ids: Sequence[str]
+) -> dict[str, str]:
+    """Groups that were found and groups that were declared as one: neither is cut.
+
+    Args:
+        found: image_id -> group, "" or absent for images that stand alone.
+        declared: one a member of `ids`.
+    """
+    unions = Unions(len(ids))
+    unions.join_equal([found.get(image_id, "") for image_id in ids])
+    unions.join_equal(declared)
+    named: dict[int, str] = {}
+    labels = unions.labels().tolist()
+    for label, image_id, own in zip(labels, ids, declared, strict=True):
+        name = own or found.get(image_id, "")
+        if name:
+            named[label] = min(named.get(label, name), name)
+    return {image_id: named.get(label, "") for image_id, label in zip(ids, labels, strict=True)}
 
 
 def check_asked(competition: Competition, root: Path, ids: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from comp.config import Competition
+from comp.data.sources.meta_ids import rows_of, say_prefix
 from comp.errors import DataError, FoldsError, some
 from comp.registry import nearest, unknown
 
@@ -49,9 +50,15 @@ def read_meta_column(
         i for i, n in Counter(row[data.meta_id_column] for row in rows).items() if n > 1
     ]:
         raise DataError(f"{path}: {len(repeated)} ids have more than one row: {some(repeated)}")
-    values = {row[data.meta_id_column]: row[column] for row in rows}
+    cells = [row[data.meta_id_column] for row in rows]
+    row_of = rows_of(ids, cells, data.meta_ids)
+    values = {image_id: rows[number][column] for image_id, number in row_of.items()}
     if missing := [image_id for image_id in ids if image_id not in values]:
-        raise FoldsError(f"{path}: {len(missing)} training images have no row: {some(missing)}")
+        hint = "" if data.meta_ids == "prefix" else say_prefix(missing, cells, path.name)
+        raise FoldsError(
+            f"{path}: {len(missing)} training images have no row: {some(missing)}"
+            + (hint or f"; their ids are looked for in column {data.meta_id_column}")
+        )
     if empty := [image_id for image_id in ids if not values[image_id]]:
         raise FoldsError(
             f"{path}: column {column!r} is empty for {len(empty)} images: {some(empty)}"

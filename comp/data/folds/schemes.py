@@ -296,6 +296,7 @@ FOLD_SCHEMES: dict[str, Callable[[Problem], Division]] = {
 }
 GROUPED = ("group", "stratified_group", "logo")
 UNGROUPED = ("kfold", "stratified")
+GIVEN = ("predefined", "heldout")  # divide as somebody else did
 ONE_FOLD = ("predefined", "heldout", "split")
 OWN_COUNT = (*ONE_FOLD, "logo")  # the number of folds follows from the data
 AT_RANDOM = ("kfold", "stratified", "iterative", "group", "stratified_group")  # may be repeated

@@ -14,6 +14,7 @@ from comp.data.cache.stats import ImageStats
 from comp.data.folds.crossing import CrossingError
 from comp.data.folds.evenness import few_notes, uneven_notes
 from comp.data.folds.groups import TWINS, find_groups, number_units
+from comp.data.folds.purge import purge_ground
 from comp.data.folds.scheme_names import unknown_scheme
 from comp.data.folds.schemes import AT_RANDOM, FOLD_SCHEMES, OWN_COUNT, Problem
 from comp.data.folds.table import (
@@ -24,6 +25,7 @@ from comp.data.folds.table import (
     read_folds,
     write_folds,
 )
+from comp.data.leaks.ground import Ground
 from comp.data.leaks.guesses import AUTO, few_groups
 from comp.data.sources.records import Record, Records
 from comp.errors import ConfigError, FoldsError, UnknownNameError, some
@@ -40,6 +42,7 @@ def make_folds(
     stats: ImageStats,
     root: Path,
     groups: Mapping[str, str] | None = None,
+    ground: Ground | None = None,
 ) -> FoldTable:
     """Divide the training images as the competition's `folds` says.
 
@@ -48,6 +51,7 @@ def make_folds(
         root: the folder of the data, where `data.meta` and `folds.heldout` are.
         groups: image_id -> group, instead of the column that `folds.group` names (``auto``); images that
             are not in it belong to no group.
+        ground: where the images of `records` lie: none is trained on for a fold that validates its ground.
 
     Raises:
         UnknownNameError: no such scheme.
@@ -86,6 +90,8 @@ def make_folds(
         folds.scheme, folds.seed, n_splits, tuple(notes + moved) + made.notes, repeats, made.left_out,
     )  # fmt: skip
     check_table(table, "folds")
+    if ground is not None:
+        table = purge_ground(table, ground)
     told = [*_absent(table, competition, stats), *few_notes(table), *uneven_notes(problem, fold)]
     return replace(table, notes=table.notes + tuple(told))
 
@@ -189,13 +195,14 @@ def ensure_folds(
                 "The file counts; `comp folds --force` replaces it"
             )
         return table
+    ground = None
     if groups is None and competition.folds.group == AUTO:
         from comp.data.leaks.auto import auto_groups  # the radar looks at all pairs
 
-        groups, told = auto_groups(competition, records, root, cache)
-        for line in told:
-            say(f"groups: {line}")
-    table = make_folds(competition, records.train, cache.stats, root, groups)
+        found = auto_groups(competition, records, root, cache)
+        groups, ground = found.groups, found.ground
+        say(f"groups: {found.told}")
+    table = make_folds(competition, records.train, cache.stats, root, groups, ground)
     write_folds(workspace, table)
     kind = f"scheme {table.scheme}, seed {table.seed}"
     if table.n_repeats > 1:
@@ -233,6 +240,18 @@ def check_groups(
     if competition.folds.group == AUTO and given is None:
         given = dict(zip(table.ids, table.group, strict=True))
     groups, _ = find_groups(competition, records.train, stats, root, given)
+    check_whole(groups, table, path)
+
+
+def check_whole(groups: Sequence[str], table: FoldTable, path: str) -> None:
+    """Refuse folds across which a group leaks.
+
+    Args:
+        groups: one an image of the table, "" for none.
+
+    Raises:
+        FoldsError: naming the groups.
+    """
     crossing: set[str] = set()
     for assigned in table.assignments:
         fold_of: dict[str, int] = {}

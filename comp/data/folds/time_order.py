@@ -146,9 +146,11 @@ def make_blocks(times: np.ndarray, units: np.ndarray, n_blocks: int) -> np.ndarr
     np.minimum.at(first, units, times)
     values, place, sizes = np.unique(first[units], return_inverse=True, return_counts=True)
     if len(values) < n_blocks:
-        raise FoldsError(
-            f"folds.time: {len(values)} different times cannot fill {n_blocks} blocks; lower folds.n_splits"
-        )
+        n_times = len(np.unique(times))
+        what = f"{len(values)} different times"
+        if n_times >= n_blocks:  # it is the groups that stay whole
+            what = f"{len(first)} groups, which begin at {what} of {n_times},"
+        raise FoldsError(f"folds.time: {what} cannot fill {n_blocks} blocks; lower folds.n_splits")
     ends = np.cumsum(sizes)
     borders = [0]
     for block in range(1, n_blocks):

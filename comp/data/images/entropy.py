@@ -56,7 +56,12 @@ def make_table(lengths: bytes, symbols: bytes) -> np.ndarray:
 
 @njit(cache=True, nogil=True, inline="always")
 def _fill(data: Any, pos: int, stop: int, acc: int, n: int, pad: int) -> tuple[int, int, int, int]:
-    """Bits up to 48, zeros (counted in `pad`) after a marker or the end."""
+    """32 bits or more, zeros (counted in `pad`) after a marker or the end; only the last `n` of `acc` count."""
+    if pos + 4 <= stop:
+        four = _INT(data[pos]) << 24 | _INT(data[pos + 1]) << 16
+        four |= _INT(data[pos + 2]) << 8 | _INT(data[pos + 3])
+        if ((four ^ 0xFFFFFFFF) - 0x01010101) & four & 0x80808080 == 0:  # none is 0xFF
+            return pos + 4, acc << 32 | four, n + 32, pad
     while n <= 40:
         byte = _INT(0)
         if pos < stop and data[pos] != 0xFF:
@@ -75,11 +80,11 @@ def _fill(data: Any, pos: int, stop: int, acc: int, n: int, pad: int) -> tuple[i
 @njit(cache=True, nogil=True, inline="always")
 def _code(table: Any, acc: int, n: int) -> tuple[int, int]:
     """(symbol, length) of the code at the front of at least 16 bits; length 0: there is none."""
-    entry = _INT(table[acc >> (n - LOOK)])
+    entry = _INT(table[acc >> (n - LOOK) & (_MAX - 1)])
     if entry:
         return entry & 255, entry >> 8
     for length in range(_LONGEST, 17):
-        code = acc >> (n - length)
+        code = acc >> (n - length) & ((_INT(1) << length) - 1)
         if code <= table[_MAX + length]:
             return _INT(table[_SYMBOLS + table[_FIRST + length] + code]), _INT(length)
     return _INT(0), _INT(0)
@@ -159,7 +164,6 @@ def walk_sequential(
             means[bands[block]] += _signed(acc >> n & ((_INT(1) << size) - 1), size)
             if abs(means[bands[block]]) > most[block, 0]:
                 return (SHORT if pad > n else WRONG), unit
-            acc &= (_INT(1) << n) - 1
             k = 1
             table, bits = ac[block], most[block]
             while k < 64:
@@ -169,7 +173,6 @@ def walk_sequential(
                 if length == 0:
                     return (SHORT if pad else WRONG), unit
                 n -= length + (symbol & 15)
-                acc &= (_INT(1) << n) - 1
                 if symbol & 15 == 0:
                     if symbol != 0xF0:
                         break
@@ -223,7 +226,6 @@ def walk_means(
                     return (SHORT if pad > n else WRONG), unit
             else:
                 n -= 1
-            acc &= (_INT(1) << n) - 1
             if pad > n:
                 return SHORT, unit
     return _between(data, pos, stop, n, pad, -1)[0], n_units
@@ -272,10 +274,8 @@ def walk_first(
             if size == 0 and run < 15:
                 n -= run
                 flat = (_INT(1) << run) - 1 + (acc >> n & ((_INT(1) << run) - 1))
-                acc &= (_INT(1) << n) - 1
                 break
             n -= size
-            acc &= (_INT(1) << n) - 1
             k += run
             if size:
                 if k > reach[1] or size > most[k]:
@@ -322,15 +322,12 @@ def walk_refining(
             if size == 0 and run < 15:
                 n -= run
                 flat = (_INT(1) << run) + (acc >> n & ((_INT(1) << run) - 1))
-                acc &= (_INT(1) << n) - 1
                 break
-            acc &= (_INT(1) << n) - 1
             while k <= reach[1]:  # over numbers that have a bit to add, and `run` that are still 0
                 if told[block] >> k & 1:
                     if n < 1:
                         pos, acc, n, pad = _fill(data, pos, stop, acc, n, pad)
                     n -= 1
-                    acc &= (_INT(1) << n) - 1
                 else:
                     run -= 1
                     if run < 0:
@@ -347,7 +344,6 @@ def walk_refining(
                     if n < 1:
                         pos, acc, n, pad = _fill(data, pos, stop, acc, n, pad)
                     n -= 1
-                    acc &= (_INT(1) << n) - 1
                 k += 1
             flat -= 1
         if pad > n:

@@ -148,6 +148,12 @@ def _most(steps: np.ndarray | None, after: int) -> np.ndarray:
     """(64,) int32: the largest mean of a block, then how many bits each other number may have."""
     if steps is None:
         return np.full(64, 1 << 15, np.int32)
+    return _most_by(steps.tobytes(), after)
+
+
+@lru_cache(64)
+def _most_by(packed: bytes, after: int) -> np.ndarray:
+    steps = np.frombuffer(packed, np.int64)
     reach = (_LARGEST + steps) // np.maximum(steps, 1) >> after
     most = np.array([int(v).bit_length() for v in reach], np.int32)
     most[0] = reach[0] + 1

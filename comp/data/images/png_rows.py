@@ -28,7 +28,7 @@ from comp.errors import DataError
 _GREY, _PALETTE = 0, 3  # colour types of a PNG
 _ALPHA = (4, 6)
 _MOST_DEFLATE = 1032  # bytes that one byte of deflate can say (zlib's technical notes)
-_MOST_JPEG = 512  # pixels that one byte can: six flat blocks, two bits each, are 256 pixels
+MOST_JPEG = 512  # pixels that one byte can: six flat blocks, two bits each, are 256 pixels
 # GDAL would keep 5 % of the machine's memory, write side files, and take half a JPEG for a whole one.
 _OPTIONS = {
     "GDAL_CACHEMAX": 64 << 20,
@@ -139,7 +139,7 @@ def claimed_by_rows(path: Path) -> int:
         return 0
     (height, width), bits, colour = found
     if colour is None:
-        return height * width if height * width <= _MOST_JPEG * n_bytes else 0
+        return height * width if height * width <= MOST_JPEG * n_bytes else 0
     samples = {2: 3, 4: 2, 6: 4}.get(colour, 1)
     row = width * bits * samples // 8 + 1
     return height * width if height * row <= _MOST_DEFLATE * n_bytes else 0
@@ -194,7 +194,7 @@ def _look(path: Path, max_pixels: int) -> GdalRows | None:
             check_scans(data, jpeg_header(data))
         else:
             with open(path, "rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as mapped:
-                png_header(mapped)  # type: ignore[arg-type]
+                png_header(mapped)
     except (ValueError, struct.error) as error:
         raise DataError(f"{path}: broken or cut short: {error}") from error
     return GdalRows(path, (height, width), bits, colour)

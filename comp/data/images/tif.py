@@ -31,6 +31,7 @@ _JPEG = (6, 7)
 _SMALL = 1 << 16  # bytes: a part below this cannot unfold to more than 64 MiB by deflate
 _PLAIN = ("MINISWHITE", "MINISBLACK", "RGB", "PALETTE", "YCBCR")
 _MOST_PAGES = 64
+_MOST_BANDS = 16  # a page no wider than this is hardly a picture
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,28 @@ def one_page(path: Path, file: Any) -> Any:
     pages = []
     for number, page in enumerate(file.pages):
         if number >= _MOST_PAGES:
-            raise DataError(f"{path}: more than {_MOST_PAGES} pages; expected one picture in a tif")
+            raise DataError(f"{path}: more than {_MOST_PAGES} pages; {_say_pages(file)}")
         if not (page.is_reduced or page.is_mask):
             pages.append(page)
     if len(pages) != 1:
-        raise DataError(
-            f"{path}: {len(pages)} pages; expected one picture in a tif: save each page as a file of its"
-            " own, or the pages as the bands of one picture"
-        )
+        raise DataError(f"{path}: {len(pages)} pages; {_say_pages(file)}")
     return pages[0]
+
+
+def _say_pages(file: Any) -> str:
+    """What was expected instead of many pages; pages of few columns are the rows of one picture."""
+    first = file.pages[0]
+    told = (
+        "expected one picture in a tif: save each page as a file of its own, or the pages as the bands"
+        " of one picture"
+    )
+    if first.imagewidth <= _MOST_BANDS < first.imagelength:
+        told += (
+            f". Pages of {first.imagelength} x {first.imagewidth} (height x width) look like the rows"
+            f" of one picture with {first.imagewidth} bands: write it with tifffile.imwrite(path,"
+            " pixels, photometric='minisblack', planarconfig='contig')"
+        )
+    return told
 
 
 def _check_claims(path: Path, page: Any, max_pixels: int) -> None:

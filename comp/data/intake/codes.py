@@ -15,6 +15,7 @@ from comp.data.images.decode import read_size
 from comp.data.intake.seen import Understood, draft_competition
 from comp.data.sources.codes import CodeRules, gather_codes
 from comp.data.sources.records import Record, Records
+from comp.data.sources.repeats import repeats_told
 from comp.data.sources.rle_check import (
     absent_rows,
     disagreements,
@@ -90,10 +91,17 @@ def look_at_codes(seen: Understood, tables: Sequence[Table], records: Records) -
             seen.problems.append(f"{table.name}: not used: {error}")
             continue
         seen.problems += faults
+        seen.problems += say_repeats(codes, tables)
         sizes = known_sizes([r for r in records.train if r.image_id in set(codes.ids)])
         _say_size_columns(seen, table, shape, sizes)
         _compare(seen, shape, codes, competition, records, sizes)
         return
+
+
+def say_repeats(codes: RleTable, tables: Sequence[Table]) -> list[str]:
+    """What is to be settled of ids that stand in several rows."""
+    sample = next((table.frame for table in tables if is_sample(table.name)), None)
+    return repeats_told(codes, sample)
 
 
 def _compare(
@@ -156,10 +164,16 @@ def settle_by_strings(
 def _settle(seen: Understood, name: str, shape: Shape, convention: Convention) -> dict[str, Any]:
     """Print what was inferred, list what is open; return the keys of the table."""
     packed = f", packed as {PACKED_TITLES[convention.packed]}" if convention.packed else ""
-    seen.lines.append(f"{name}: {convention.told}{packed}")
+    said = f"{name}: {convention.told}{packed}"
+    if convention.open and convention.by == "strings":
+        open_words = " and ".join(convention.say(one).partition(":")[0] for one in convention.open)
+        said += f" (they do not decide the {open_words}: the commonest is written)"
+    seen.lines.append(said)
     rle = rle_values(shape, convention)
     seen.lines.append(f"{name}: {'; '.join(convention.evidence)}")
     if open_ := convention.open:
+        for key in _keys(open_):
+            seen.why[f"data.train_rle.{key}"] = "not decided by the data: look it up"
         written = ", ".join(f"{key}: {rle.get(key, False)}" for key in _keys(open_))
         told = "; ".join([*map(convention.say, open_), *convention.notes])
         seen.problems.append(

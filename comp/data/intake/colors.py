@@ -9,11 +9,11 @@ from comp.data.images.palette import grey, spelled
 from comp.data.intake.mask_facts import MaskFacts
 from comp.data.intake.mask_rules import (
     BACKGROUND_NAMES,
-    IGNORE_NAMES,
     VOC_CLASSES,
     ClassTable,
     MaskRule,
     looks_like_pascal,
+    the_ignored,
 )
 from comp.errors import DataError, some
 
@@ -243,11 +243,12 @@ def colored_table(
     values = numbers if numbers is not None else list(range(len(names)))
     if len(set(values)) < len(values) or len(set(names)) < len(names):
         raise DataError(f"{source}: a number or a name stands there twice")
-    ignored = [v for v, name in zip(values, names, strict=True) if name.lower() in IGNORE_NAMES]
-    if len(ignored) > 1:
-        raise DataError(f"{source}: more than one class to ignore: {ignored}; keep one")
-    pairs = sorted(zip(values, names, strict=True))
-    kept = {v: name for v, name in pairs if v not in ignored}
+    pairs = dict(sorted(zip(values, names, strict=True)))
+    ignore = the_ignored(source, pairs)
+    kept = {v: name for v, name in pairs.items() if v != ignore}
     return ClassTable(
-        source, kept, ignored[0] if ignored else None, dict(zip(colors, values, strict=True))
+        source,
+        kept,
+        ignore,
+        dict(zip(colors, values, strict=True)),
     )

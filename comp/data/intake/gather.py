@@ -66,6 +66,11 @@ def gather(
     every = _with_all_images(found, data, tree.root) or records
     divided = divide_by_lists(tree, found, every)
     seen.lines += divided.notes
+    if divided.bare and absent is None:
+        n = len(divided.bare)
+        seen.problems.append(
+            f"{n} image{'s' * (n > 1)} without a mask: {some(divided.bare)}{SAY_ABSENT}"
+        )
     if found.layout not in BY_TABLE:
         seen.lines += [
             f"{path}: COCO annotations, not used: the masks are the truth; --layout coco takes them"
@@ -141,7 +146,7 @@ def _divided(
     unsaid = [
         row.image_id
         for row in rows
-        if row.split != "test" and (truth := by_id[row.image_id].truth) and truth.key is None
+        if row.split != "test" and _says_nothing(by_id.get(row.image_id))
     ]
     by_table = bool(first.get("rle") or first.get("coco"))
     if by_table:
@@ -162,6 +167,11 @@ def _divided(
     if not made.test:
         seen.rows += tuple(row_of(record, Path(seen.root)) for record in every.test)
     return Records(made.train, made.test or every.test, every.left_out, every.alone)
+
+
+def _says_nothing(record: Record | None) -> bool:
+    """Whether an image has no truth: no mask, or a table that does not name it."""
+    return record is None or (record.truth is not None and record.truth.key is None)
 
 
 def _settle_test(

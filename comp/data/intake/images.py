@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from comp.data.images.rows import large_file
 from comp.data.images.tif_rows import MOST_PIXELS
 from comp.data.intake.seen import Understood
 from comp.data.intake.value_range import ValueRange
-from comp.data.sources.records import Records
+from comp.data.sources.records import Record, Records
 from comp.errors import DataError, some
 
 BANDS_LOOKED_AT = 16
@@ -29,7 +30,7 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
         keys of the data section: channels, scale, where they say something.
 
     Raises:
-        DataError: images of different numbers of bands.
+        DataError: images of different numbers of bands, or none that can be read.
     """
     every = [*records.train, *records.test]
     for what, part in (("train", records.train), ("test", records.test)):
@@ -45,26 +46,20 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
             seen.lines.append(f"{what} sizes, height x width: {told}")
     alone = [path for image in dict.fromkeys(records.alone) for path in files_of(image)]
     seen.problems += [fault for path in alone if isinstance(fault := _size(path), str)]
-    kinds: Counter[tuple[int, str]] = Counter()
-    first: dict[int, list[str]] = {}
-    numbers: dict[int, ValueRange] = {}
-    for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
-        try:
-            each = [_some_of(path) for path in files_of(record.image)]
-        except DataError:
-            continue  # `comp verify` names every one of these
-        stored = each[0][0]
-        n_bands = stored.pixels.shape[2] - stored.alpha
-        kinds[n_bands, str(stored.pixels.dtype)] += 1
-        first.setdefault(n_bands, []).append(record.image.name)
-        for place, one in enumerate(each):  # several where each band has a file of its own
-            for rows in one:
-                numbers.setdefault(place, ValueRange()).see(rows)
+    looked = look_at_range(every)
+    if not looked.kinds:
+        looked = look_at_range(_readable(seen.root, every))
+    kinds, first = looked.kinds, looked.first
     told = ", ".join(f"{bands} x {dtype} ({n})" for (bands, dtype), n in kinds.most_common())
     seen.lines.append(f"bands of {kinds.total()} images looked at, without alpha: {told}")
-    scale, lines = propose_scale([numbers[place] for place in sorted(numbers)])
-    seen.lines += lines
+    scale, lines = propose_scale(looked.files)
     said = {} if scale is None else {"scale": scale}
+    if scale is None and (advised := dark_scale(looked.files)):
+        seen.problems += lines
+        seen.proposed["data.scale"] = advised
+        seen.why["data.scale"] = "proposed: the images are dark without it"
+    else:
+        seen.lines += lines
     bands = {bands for bands, _ in kinds}
     if bands <= {1, 3} or stacked:
         return said  # one band is shown as three; bands in files of their own are counted there
@@ -79,6 +74,69 @@ def look_at_images(seen: Understood, records: Records, stacked: bool) -> dict[st
             " convert them, or keep one kind there"
         )
     return {"channels": bands.pop(), **said}
+
+
+def _readable(root: Path, every: Sequence[Record]) -> list[Record]:
+    """The first image that can be read.
+
+    Raises:
+        DataError: there is none; what is wrong with the first of them.
+    """
+    faults = []
+    for record in every:
+        try:
+            for path in files_of(record.image):
+                _some_of(path)
+            return [record]
+        except DataError as error:
+            faults.append(str(error))
+    raise DataError(
+        f"{root}: none of the {len(every)} images can be read:\n  " + "\n  ".join(faults[:3])
+    )
+
+
+@dataclass
+class Range:
+    """What some images, spread over a set, hold.
+
+    Args:
+        kinds: (bands, type) -> images; first: bands -> names of images.
+        numbers: place of the file in its image -> its numbers; one place, or one a band.
+    """
+
+    kinds: Counter[tuple[int, str]] = field(default_factory=Counter)
+    first: dict[int, list[str]] = field(default_factory=dict)
+    numbers: dict[int, ValueRange] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[ValueRange]:
+        """The numbers of each file of an image, in order."""
+        return [self.numbers[place] for place in sorted(self.numbers)]
+
+
+def look_at_range(every: Sequence[Record]) -> Range:
+    """Decode a few images; those that cannot be read are left to `comp verify`."""
+    looked = Range()
+    for record in every[:: max(1, len(every) // BANDS_LOOKED_AT)]:
+        try:
+            each = [_some_of(path) for path in files_of(record.image)]
+        except DataError:
+            continue
+        stored = each[0][0]
+        n_bands = stored.pixels.shape[2] - stored.alpha
+        looked.kinds[n_bands, str(stored.pixels.dtype)] += 1
+        looked.first.setdefault(n_bands, []).append(record.image.name)
+        for place, one in enumerate(each):  # several where each band has a file of its own
+            for rows in one:
+                looked.numbers.setdefault(place, ValueRange()).see(rows)
+    return looked
+
+
+def told_dark(every: Sequence[Record]) -> list[str]:
+    """What to say of images that are dark without a `data.scale`."""
+    files = look_at_range(every).files
+    _, lines = propose_scale(files)
+    return lines if dark_scale(files) else []
 
 
 def propose_scale(files: Sequence[ValueRange]) -> tuple[list[Any] | None, list[str]]:
@@ -104,6 +162,14 @@ def propose_scale(files: Sequence[ValueRange]) -> tuple[list[Any] | None, list[s
         )
         return None, lines
     return scales, lines
+
+
+def dark_scale(files: Sequence[ValueRange]) -> str:
+    """The `data.scale` that `propose_scale` told of without setting it; "" where it did not."""
+    ends = [one.advised for one in files]
+    if not ends or None in ends:
+        return ""
+    return f"[0, {max(end for end in ends if end is not None):g}]"
 
 
 def _some_of(path: Path) -> list[Stored]:

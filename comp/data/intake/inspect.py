@@ -21,14 +21,14 @@ from comp.data.intake.masks import MaskFacts, MaskRule, choose_rule, look_at_mas
 from comp.data.intake.names import read_names, rule_with_names
 from comp.data.intake.sample import look_at_sample
 from comp.data.intake.seen import Understood, draft_competition
-from comp.data.intake.tables import class_table, meta_table
+from comp.data.intake.tables import class_table, meta_table, prefix_table
 from comp.data.intake.truth import first_draft, keep_class_names, look_at_truth
 from comp.data.intake.unused import unused_folders
 from comp.data.layouts.detect import Asked, Found, Tree, affixes, detect, pattern, stripped, walk
 from comp.data.layouts.pairing import masks_of_test
 from comp.data.layouts.tree import join
 from comp.data.sources.paired import no_background
-from comp.data.sources.record import NO_OBJECTS, Records
+from comp.data.sources.record import NO_OBJECTS, Records, say_left_out
 from comp.data.sources.tables import Table, heads_of, is_sample, read_tables
 from comp.errors import DataError, some
 
@@ -87,6 +87,8 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
     if by_table:
         keep_class_names(seen)
     meta = meta_table(tables, ids)
+    if meta is None:
+        _say_prefix_table(seen, tables, ids)
     choose_folds(seen, records.train, tables, meta)
     if any(record.truth == NO_OBJECTS for record in records.train) and (
         told := no_background(draft_competition(seen.values))
@@ -94,6 +96,22 @@ def inspect(root: Path, asked: Asked | None = None, absent: str | None = None) -
         seen.problems.append(told)
     seen.rows = seen.rows or tuple(row_of(r, root) for r in (*records.train, *records.test))
     return seen
+
+
+def _say_prefix_table(seen: Understood, tables: Sequence[Table], ids: Sequence[str]) -> None:
+    """Propose a table whose rows speak of several images each, under what their ids begin with."""
+    found = prefix_table(tables, ids)
+    if found is None:
+        return
+    table, column = found
+    others = some(c for c in table.frame.columns if c != column)
+    seen.lines.append(
+        f"not used: {table.name}: its {column!r} is the beginning of the ids; to fold by one of {others}:"
+        f" data.meta: {table.name}, meta_id_column: {column}, meta_ids: prefix, and folds.group"
+    )
+    keys = {"meta": table.name, "meta_id_column": column, "meta_ids": "prefix"}
+    seen.proposed |= {f"data.{key}": value for key, value in keys.items()}
+    seen.why["data.meta"] = f"proposed: for folds.group, one of {others}"
 
 
 def _values(rule: MaskRule, data: dict[str, Any]) -> dict[str, Any]:
@@ -155,11 +173,24 @@ def _say_pairs(
     seen.lines += lines
     seen.problems += rivals
     if records.left_out:
-        bare = " or have no mask" * any(p.get("absent") == "leave_out" for p in data["train"])
-        seen.lines.append(
-            f"left out, {len(records.left_out)} image files that fit no pattern{bare}: "
-            + some(path.relative_to(seen.root) for path in records.left_out)
+        told = say_left_out(
+            len(records.left_out),
+            patterns=test is not None or any("images" in p for p in data["train"]),
+            manifest=seen.needs_manifest,
+            unmasked=any(p.get("absent") == "leave_out" for p in data["train"]),
         )
+        seen.lines.append(
+            f"left out: {told}: " + some(path.relative_to(seen.root) for path in records.left_out)
+        )
+
+
+def _say_dropped(facts: MaskFacts, rule: MaskRule) -> str:
+    """How much of the masks the ignored value takes away."""
+    value, total = rule.ignore_index, sum(facts.pixels.values()) + facts.bits
+    if value is None or not facts.pixels[value]:
+        return ""
+    share = f"{100 * facts.pixels[value] / total:.3g} % of the pixels"
+    return f" ({share}, in {facts.files[value]} masks: neither trained nor scored)"
 
 
 def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule) -> None:
@@ -179,7 +210,7 @@ def _say_masks(seen: Understood, facts: MaskFacts, rule: MaskRule) -> None:
     seen.problems += facts.faults
     seen.lines.append(f"task {rule.task}, from {rule.source}: {some(rule.classes, 8)}")
     if rule.ignore_index is not None:
-        seen.lines.append(f"ignored mask value: {rule.ignore_index}")
+        seen.lines.append(f"ignored mask value: {rule.ignore_index}{_say_dropped(facts, rule)}")
     seen.lines += [rule.told, *rule.notes]
     seen.problems += rule.problems
     if rule.notes:

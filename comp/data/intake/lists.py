@@ -25,10 +25,12 @@ class Divided:
 
     Args:
         rows: the manifest's, where lists divide the set as no pattern can; else none.
+        bare: the images among the rows that are to be trained or validated on and have no mask.
         sources: the lists that were used.
     """
 
     rows: tuple[Row, ...] = ()
+    bare: tuple[str, ...] = ()
     sources: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -57,11 +59,13 @@ def divide_by_lists(tree: Tree, found: Found, records: Records) -> Divided:
             _take(said, one.source, _splits(one), splits, pairs)
     names = _names_of({image: r.image_id for image, r in pairs.items()})
     others = _names_of(_images_without_masks(tree, found, records, pairs))
+    bare = _bare_images(tree, found, records, pairs)
+    bare_names = _names_of(bare)
     for source, tokens in (*_text_id_lists(tree, said), *_csv_id_lists(tree, said, names)):
         told: dict[str, str] = {}
         lost = []
         for token, split in tokens:
-            image = _find(token, names) or (_find(token, others) if split == "test" else None)
+            image = _find(token, names) or _find(token, others if split == "test" else bare_names)
             if image is None:
                 lost.append(token)
             else:
@@ -73,7 +77,7 @@ def divide_by_lists(tree: Tree, found: Found, records: Records) -> Divided:
                 f"{source}: {len(lost)} of {len(tokens)} lines name no {known}: {some(lost)}"
             )
         _take(said, source, told, splits, pairs)
-    _decide(said, tree, pairs, splits)
+    _decide(said, tree, pairs, splits, bare)
     return said
 
 
@@ -124,11 +128,18 @@ def _take(
 
 
 def _decide(
-    said: Divided, tree: Tree, pairs: Mapping[str, Record], splits: Mapping[str, str]
+    said: Divided,
+    tree: Tree,
+    pairs: Mapping[str, Record],
+    splits: Mapping[str, str],
+    bare: Mapping[str, str],
 ) -> None:
     """Rows where the lists name a part of what no folder divides; else what they leave out.
 
     Where no list says train, that is what stands in none.
+
+    Args:
+        bare: image -> id of the images without any mask: their rows leave it blank.
     """
     divided = len({record.split for record in pairs.values()}) > 1
     alone = [image for image in pairs if image not in splits]
@@ -148,7 +159,17 @@ def _decide(
     elif alone:
         taken |= dict.fromkeys(alone, "train")
         said.notes.append(f"{len(alone)} pairs that stand in no list are trained on: {some(alone)}")
+    unlisted = [image for image in bare if image not in splits]
+    if unlisted and "train" in parts:
+        said.notes.append(
+            f"left out, {len(unlisted)} images without a mask that stand in no list: {some(unlisted)}"
+        )
+    else:
+        taken |= dict.fromkeys(unlisted, "train")
     rows = [row_of(pairs[i], tree.root, s) for i, s in taken.items() if i in pairs]
+    kept = {image: split for image, split in taken.items() if image in bare and split != "test"}
+    said.bare = tuple(sorted(kept))
+    rows += [Row(bare[image], split, (image,)) for image, split in kept.items()]
     for image, split in taken.items():
         if split == "test" and image not in pairs:
             rows.append(Row(stem(split_folder(image)[1]), "test", (image,)))
@@ -196,6 +217,25 @@ def _images_without_masks(
         for image_id, files in match(tree.root, one.images).items():
             images.setdefault(files[0].relative_to(tree.root).as_posix(), image_id)
     return {image: image_id for image, image_id in images.items() if image not in pairs}
+
+
+def _bare_images(
+    tree: Tree, found: Found, records: Records, pairs: Mapping[str, Record]
+) -> dict[str, str]:
+    """Image -> id of the images that should have a mask file, and have none."""
+    known = {row_of(r, tree.root).images[0] for r in records.test} | pairs.keys()
+    bare: dict[str, str] = {}
+    for one in found.train:
+        if one.images is None or one.masks is None or "{band}" in one.images:
+            continue
+        masks = match(tree.root, one.masks)
+        taken = {path for files in masks.values() for path in files}
+        for image_id, files in match(tree.root, one.images).items():
+            image = files[0].relative_to(tree.root).as_posix()
+            if image_id in masks or len(files) > 1 or files[0] in taken or image in known:
+                continue
+            bare[image] = image_id
+    return bare
 
 
 Tokens = list[tuple[str, str]]  # what a list calls an image, and its part

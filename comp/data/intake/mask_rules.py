@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from comp.config import BACKGROUND_NAMES as BACKGROUND_NAMES
-from comp.errors import some
+from comp.config import IGNORE
+from comp.errors import DataError, some
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -15,6 +17,45 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 IGNORE_NAMES = ("ignore", "ignored", "void")
+# more names of what is not scored, squeezed: letters alone
+_IGNORED = {*IGNORE_NAMES, "ignoreregion", "dontcare", "donotcare", "notscored", "unscored"}
+# these may be classes as well: at 255 alone, where such pixels usually stand, they are ignored
+_IGNORED_AT_255 = {
+    "unlabelled", "unlabeled", "unlabel", "notlabelled", "notlabeled", "border", "borders", "boundary",
+    "boundaries", "contour", "edge", "edges", "undefined", "unknown", "invalid", "nodata", "na", "nan",
+}  # fmt: skip
+
+
+def is_ignored(name: str, value: int | None = None) -> bool:
+    """True for the name of what is not scored: a name decides, 255 alone does not.
+
+    Args:
+        value: its mask value, where that is known; at 255 more names tell it.
+    """
+    word = squeezed(name)
+    return word in _IGNORED or (value == IGNORE and word in _IGNORED_AT_255)
+
+
+def may_be_ignored(name: str, value: int) -> bool:
+    """True for a class whose name often marks what is not scored."""
+    return squeezed(name) in _IGNORED_AT_255 and not is_ignored(name, value)
+
+
+def the_ignored(source: str, names: Mapping[int, str]) -> int | None:
+    """The mask value that is not scored, by its name.
+
+    Raises:
+        DataError: several are named so.
+    """
+    ignored = [value for value, name in names.items() if is_ignored(name, value)]
+    if len(ignored) > 1:
+        told = some(f"{value} ({names[value]})" for value in ignored)
+        raise DataError(f"{source}: more than one class to ignore: {told}; keep one")
+    return ignored[0] if ignored else None
+
+
+def squeezed(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
 
 
 def looks_like_pascal(values: Sequence[int]) -> bool:
@@ -33,7 +74,7 @@ class ClassTable:
 
     Args:
         names: mask value -> name, in the file's order, without the ignored one.
-        ignore: the value named ignore or void, or 255.
+        ignore: the value that is not scored; its name says so (`is_ignored`).
         colors: colour (0xrrggbb) -> mask value, the ignored one too; empty: the table has none.
     """
 
@@ -88,7 +129,11 @@ class MaskRule:
             table[self.ignore_index] = self.ignore_index
         names = ("background", *self.classes) if self.task == "binary" else self.classes
         pairs = [
-            f"{value} -> {'ignored' if label == self.ignore_index else names[label]}"
+            f"{value} -> {'ignored' if self._ignores(value, label, len(names)) else names[label]}"
             for value, label in table.items()
         ]
         return f"masks are read so: {some(pairs, 8)}; anything else is an error"
+
+    def _ignores(self, value: Any, label: int, n_names: int) -> bool:
+        """A class may have the number that is the ignored mask value: `1 -> ignored, 2 -> class 1`."""
+        return value == self.ignore_index or (label == self.ignore_index and label >= n_names)

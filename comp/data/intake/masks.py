@@ -26,6 +26,7 @@ from comp.data.intake.mask_rules import (
     ClassTable,
     MaskRule,
     looks_like_pascal,
+    may_be_ignored,
 )
 from comp.data.intake.mask_white import stored_numbers, turned_over, white_notes
 from comp.errors import DataError, some
@@ -212,31 +213,72 @@ def _ones_beside_255(facts: MaskFacts) -> MaskRule:
 
 
 def _by_table(facts: MaskFacts, table: ClassTable) -> MaskRule:
-    """Classes as the table names them; values that it does not name are problems, or refused."""
-    known = {*table.names, *([] if table.ignore is None else [table.ignore])}
-    unnamed = [v for v in facts.values if v not in known]
-    if unnamed and not set(unnamed) <= set(facts.strays(0.02, 0.05)):
+    """Classes as the table names them; values that it does not name are problems, or refused.
+
+    255 that it does not name is what is not scored; beside 0 alone, it is the one class.
+    """
+    strays = set(facts.strays(0.02, 0.05))
+    unnamed = [v for v in facts.values if v not in {*table.names, table.ignore}]
+    note = ""
+    if unnamed == [IGNORE] and table.ignore is None:
+        one = _only_class(table)
+        if set(facts.values) <= {0, IGNORE} and one is not None:
+            note = f"masks hold 0 and 255: 255 is {table.names[one]}, {one} in {table.source}"
+            names = {IGNORE if v == one else v: name for v, name in table.names.items()}
+            table, unnamed = replace(table, names=names), []
+        elif not set(facts.values) <= {0, IGNORE, *strays}:
+            note = (
+                f"{table.source} does not name 255: taken as ignore; were it a class, name it there"
+            )
+            table, unnamed = replace(table, ignore=IGNORE), []
+    if unnamed and not set(unnamed) <= strays:
         raise DataError(
             f"masks hold value {some(unnamed)} (first in {facts.first[unnamed[0]]}), which"
             f" {table.source} does not name; add it there (a class named ignore is not scored)"
         )
-    return _with_strays(_table_rule(facts, table), facts, unnamed)
+    rule = _table_rule(facts, table)
+    notes = (*([note] if note else []), *rule.notes)
+    return _with_strays(replace(rule, notes=notes), facts, unnamed)
+
+
+def _only_class(table: ClassTable) -> int | None:
+    """The value of the one class beside the background; None: there are more, or none."""
+    objects = [v for v, name in table.names.items() if name.lower() not in BACKGROUND_NAMES]
+    return objects[0] if len(objects) == 1 and len(table.names) <= 2 else None
 
 
 def _table_rule(facts: MaskFacts, table: ClassTable) -> MaskRule:
+    """The rule of a table that names all.
+
+    Raises:
+        DataError: it names no class but the background.
+    """
     names = tuple(table.names.values())
+    if not [name for name in names if name.lower() not in BACKGROUND_NAMES[:2]]:
+        raise DataError(
+            f"{table.source}: names no class to learn but {some(names) or 'what is ignored'}: name the"
+            " objects there, with the value that the masks hold for them"
+        )
+    doubts = tuple(
+        f"{name!r} ({v}) is kept as a class; name it ignore in {table.source} if it is not to be"
+        " trained and scored"
+        for v, name in table.names.items()
+        if v and v in facts.pixels and may_be_ignored(name, v)
+    )
     plain = list(table.names) == list(range(len(names)))
     values = None if plain else {v: k for k, v in enumerate(table.names)}
     if values is not None and table.ignore is not None:
         values[table.ignore] = table.ignore
     if len(names) == 2 and names[0].lower() in BACKGROUND_NAMES:
         one = {v: k for k, v in enumerate(table.names)}
-        return MaskRule("binary", names[1:], table.ignore, mask_values=one, source=table.source)
+        return MaskRule(
+            "binary", names[1:], table.ignore, mask_values=one, notes=doubts, source=table.source
+        )
     if len(names) == 1:
         one = {0: 0, next(iter(table.names)): 1}
         return MaskRule("binary", names, table.ignore, mask_values=one, source=table.source)
     absent = [name for v, name in table.names.items() if v not in facts.pixels]
-    notes = (f"no mask holds {some(absent)}",) if absent else ()
+    notes = (*doubts, *([f"no mask holds {some(absent)}"] if absent else []))
     return MaskRule(
         "multiclass", names, table.ignore, mask_values=values, notes=notes, source=table.source
     )

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass, replace
 
 from comp.config import IGNORE
+from comp.data.images.palette import grey
 from comp.data.intake.colors import VOC_BORDER, colored_table
 from comp.data.intake.mask_facts import MaskFacts
-from comp.data.intake.mask_rules import BACKGROUND_NAMES, IGNORE_NAMES, ClassTable, MaskRule
+from comp.data.intake.mask_rules import BACKGROUND_NAMES, ClassTable, MaskRule, the_ignored
 from comp.data.intake.masks import choose_rule
 from comp.data.layouts.tree import Tree, join, split_folder
 from comp.data.sources.patterns import is_image_name
-from comp.errors import DataError, some
+from comp.errors import some
 
 FILES = ("labelmap.txt", "label_map.txt", "classes.txt", "class_names.txt", "labels.txt", "names.txt")  # fmt: skip
 MAX_BYTES = 1 << 16
@@ -105,7 +106,10 @@ def _colored(listed: NameList, facts: MaskFacts) -> ClassTable:
     """The list as a table by colour and by number; Pascal's border colour and 255 are ignored."""
     table = colored_table(listed.source, list(listed.names), list(listed.colors), None)
     ignore = table.ignore
-    if ignore is None and (IGNORE in facts.values or VOC_BORDER in facts.colors):
+    white = all(grey(value) in table.colors for value in facts.values)  # 255 is a named colour then
+    alone = set(facts.values) <= {0, IGNORE}  # 255 beside nothing else: foreground
+    beside = IGNORE in facts.values and not white and not alone
+    if ignore is None and (beside or VOC_BORDER in facts.colors):
         ignore = IGNORE
     colors = {VOC_BORDER: IGNORE, **table.colors} if ignore == IGNORE else table.colors
     return replace(table, ignore=ignore, colors=colors)
@@ -123,11 +127,9 @@ def _numbered(listed: NameList, facts: MaskFacts) -> ClassTable | None:
         if names[0].lower() in BACKGROUND_NAMES:
             return None
         names = ("background", *names)
-    ignored = [k for k, name in enumerate(names) if name.lower() in IGNORE_NAMES]
-    if len(ignored) > 1:
-        raise DataError(f"{listed.source}: more than one class to ignore: {ignored}; keep one")
-    ignore = IGNORE if IGNORE in facts.values else ignored[0] if ignored else None
-    if ignore == IGNORE and ignored and ignored[0] in values:
+    ignored = the_ignored(listed.source, dict(enumerate(names)))
+    ignore = IGNORE if IGNORE in facts.values else ignored
+    if ignore == IGNORE and ignored in values:
         return None  # two values to ignore
-    kept = {k: name for k, name in enumerate(names) if k not in ignored}
+    kept = {k: name for k, name in enumerate(names) if k != ignored}
     return ClassTable(listed.source, kept, ignore)

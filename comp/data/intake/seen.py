@@ -19,6 +19,8 @@ class Understood:
         why: dotted key -> why it has its value, for a comment.
         lines: the report, one line each.
         problems: unmatched, doubled or unreadable files and tables that disagree with the masks.
+        proposed: keys of the competition file as the user may set them, "data.scale: [0, 1]", with the
+            reason: they are written as comments.
         rows: every image found, with its part and its files: the manifest.
         needs_manifest: no pattern says the rows, so the competition refers to the manifest.
     """
@@ -28,6 +30,7 @@ class Understood:
     why: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    proposed: dict[str, str] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     needs_manifest: bool = False
 

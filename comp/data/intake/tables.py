@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from comp.config import IGNORE
 from comp.data.images.palette import color_columns
 from comp.data.intake.colors import colored_table
-from comp.data.intake.masks import IGNORE_NAMES, ClassTable
+from comp.data.intake.mask_rules import ClassTable, the_ignored
+from comp.data.sources.meta_ids import rows_of
 from comp.data.sources.tables import Table, code_shape
 from comp.errors import DataError
 
@@ -46,11 +46,9 @@ def class_table(tables: Sequence[Table]) -> ClassTable | None:
         if len(set(values)) < len(values) or len(set(names)) < len(names):
             raise DataError(f"{table.name}: a number or a name stands there twice")
         pairs = dict(zip(values, names, strict=True))
-        ignored = [v for v, name in pairs.items() if name.lower() in IGNORE_NAMES or v == IGNORE]
-        if len(ignored) > 1:
-            raise DataError(f"{table.name}: more than one class to ignore: {ignored}; keep one")
-        kept = {v: pairs[v] for v in sorted(pairs) if v not in ignored}
-        return ClassTable(table.name, kept, ignored[0] if ignored else None)
+        ignore = the_ignored(table.name, pairs)
+        kept = {v: pairs[v] for v in sorted(pairs) if v != ignore}
+        return ClassTable(table.name, kept, ignore)
     return None
 
 
@@ -68,6 +66,19 @@ def meta_table(tables: Sequence[Table], ids: Collection[str]) -> tuple[Table, st
                 and set(ids) <= set(cells)
             ):
                 return table, str(column)
+    return None
+
+
+def prefix_table(tables: Sequence[Table], ids: Sequence[str]) -> tuple[Table, str] | None:
+    """(table, id column) of the table of which each row's id begins those of several training images."""
+    for table in tables:
+        for column in map(str, table.frame.columns):
+            cells = list(table.frame[column])
+            if len(cells) < 2 or len(table.frame.columns) < 2 or len(set(cells)) < len(cells):
+                continue
+            rows = rows_of(ids, cells, "prefix")
+            if ids and len(rows) == len(ids) and 1 < len(set(rows.values())) < len(ids):
+                return table, column
     return None
 
 

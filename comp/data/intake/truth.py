@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from comp.data.images.decode import read_size
-from comp.data.intake.codes import known_sizes, settle_by_strings
+from comp.data.intake.codes import known_sizes, say_repeats, settle_by_strings
 from comp.data.intake.seen import Understood, draft_competition
 from comp.data.layouts.detect import Found
 from comp.data.sources.codes import CodeRules, gather_codes
 from comp.data.sources.labels import read_labels
+from comp.data.sources.overlaps import outside_told
 from comp.data.sources.records import Record, Records
 from comp.data.sources.tables import Table, code_shape
 from comp.errors import CompError, DataError, some
@@ -54,6 +55,7 @@ def look_at_truth(
     seen.values["data"] = data
     drawn, problems = _draw(records.train, draft)
     seen.problems += problems
+    seen.problems += outside_told(records.train, known_sizes(records.train))
     if not drawn:
         return
     if draft["task"] == "multilabel":
@@ -97,6 +99,7 @@ def _settle_codes(
     assert shape is not None
     rules = CodeRules.of(draft_competition(draft))
     codes = gather_codes(table.frame, name, rules, seen.problems, ids)
+    seen.problems += say_repeats(codes, tables)
     keys = settle_by_strings(seen, name, shape, codes, known_sizes(records.train))
     data["train_rle"] = {"file": name, **keys}
 

@@ -23,6 +23,7 @@ class ValueRange:
         low, high: smallest and largest, without NaN, infinity and "no data".
         kinds: numpy kinds that were seen: u, i, f, b.
         top: the largest number that the integer types seen can hold.
+        advised: the end of the scale that `proposed` told of, without which images are dark.
         empty: numbers that are NaN, infinite or "no data".
     """
 
@@ -31,6 +32,7 @@ class ValueRange:
     kinds: set[str] = field(default_factory=set)
     top: int = 0
     empty: int = 0
+    advised: float | None = None
 
     def see(self, stored: Stored) -> None:
         """Count one image."""
@@ -83,6 +85,7 @@ class ValueRange:
         high = _round_up(self.high)
         dark = f"image numbers from {span} of {self.top}: read by their type's full range they are"
         if self.top <= WIDE:
+            self.advised = high
             return None, f"{dark} dark; data.scale: [0, {high:g}] would spread them"
         return [0.0, high], (
             f"{dark} black; data.scale [0, {high:g}] becomes 0 and 1, what lies beyond is cut off;"

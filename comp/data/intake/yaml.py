@@ -70,12 +70,28 @@ def competition_yaml(seen: Understood, name: str, root: str) -> str:
         if isinstance(value, dict):
             lines.append("")
         lines += _entry(key, value, 0, key, comments)
+        lines += _proposals(key, seen)
         if key == "classes":
             lines.append(_commented(f"# metric: {metric}", "the default; see comp schema"))
+    for key in dict.fromkeys(path.partition(".")[0] for path in seen.proposed):
+        if key not in values:
+            told = [f"# {line}" for line in (seen.why.get(key), f"{key}:") if line]
+            lines += ["", *told, *("#" + line for line in _proposals(key, seen, "   "))]
     text = "\n".join(lines) + "\n"
     if parse_yaml(text, "comp init") != values:
         raise ConfigError(f"comp init: cannot spell these values as YAML: {values}")
     return text
+
+
+def _proposals(section: str, seen: Understood, pad: str = "  # ") -> list[str]:
+    """The keys of a section that the user may set, as comments; with another pad as they stand."""
+    lines = []
+    for path, value in seen.proposed.items():
+        head, _, key = path.partition(".")
+        if head == section:
+            line = _commented(f"{pad}{key}: {value}", seen.why.get(path, ""))
+            lines += line.splitlines()
+    return lines
 
 
 def _comments(values: dict[str, Any], why: dict[str, str]) -> dict[str, str]:

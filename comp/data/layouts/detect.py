@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 
 from comp.data.layouts.bands import bands
 from comp.data.layouts.folders import one_folder, pair_trees, parts, twins, two_folders
-from comp.data.layouts.found import Found, find_test, found_pairs
+from comp.data.layouts.found import Found, find_test, found_pairs, plain_pattern
 from comp.data.layouts.joined import joined_codes
 from comp.data.layouts.lists import csv_paths, text_lists
 from comp.data.layouts.merge import merge, twin_of_test
 from comp.data.layouts.nested import folder_an_image, nested
 from comp.data.layouts.pairing import (
     affixes,
+    masks_of_test,
     pair_patterns,
     pattern,
     role_of,
+    split_of,
     stripped,
 )
 from comp.data.layouts.spelling import spelled_apart
@@ -101,7 +103,27 @@ def _with_test(tree: Tree, found: Found) -> Found:
     if found.test is not None or found.test_pattern is not None or not found.train:
         return found
     bands = (found.data or {}).get("bands", ())
-    return replace(found, test_pattern=twin_of_test(tree, found.train[0].images or "", bands))
+    twin = twin_of_test(tree, found.train[0].images or "", bands)
+    if twin is not None or bands:
+        return replace(found, test_pattern=twin)
+    used = {split_folder(p)[0] for pairs in found.train for p in (pairs.images, pairs.masks) if p}
+    folders = [
+        folder
+        for folder in sorted(tree.images)
+        if folder not in used
+        and any(split_of(part) == "test" for part in folder.split("/"))
+        and not masks_of_test(folder)
+    ]
+    if len(folders) == 1:
+        told = f"{folders[0]}/ is taken as the test images, for its name; its files are named otherwise"
+        return replace(found, test=folders[0], notes=(*found.notes, told))
+    if folders:
+        told = (
+            f"no test images are taken: {some(folders)} may hold them; set data.test, e.g."
+            f" {plain_pattern(tree, folders[0])}"
+        )
+        return replace(found, problems=(*found.problems, told))
+    return found
 
 
 def _only(tree: Tree, found: list[Found]) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,41 @@ from comp.config import Competition
 from comp.data.cache.bands import large_cached
 from comp.data.cache.cache import Cache
 from comp.data.cache.open import open_cache
+from comp.data.leaks.ground import Ground
 from comp.data.leaks.guesses import AUTO
 from comp.data.leaks.prints import ImagePrint, make_print, print_bands
 from comp.data.leaks.radar import look_for_leaks
+from comp.data.sources.meta_ids import rows_of
 from comp.data.sources.records import Records
 from comp.errors import CompError, DataError
 from comp.formats.table import read_table
 
-__all__ = ["AUTO", "auto_groups", "meta_columns"]
+__all__ = ["AUTO", "Found", "auto_groups", "meta_columns"]
 
-VERSION = 3  # raise it when the same images may give other groups
+VERSION = 4  # raise it when the same images may give other groups
 
 
-def auto_groups(
-    competition: Competition, records: Records, root: Path, cache: Cache
-) -> tuple[dict[str, str], list[str]]:
+@dataclass(frozen=True)
+class Found:
+    """The radar's groups of the training images.
+
+    Args:
+        groups: image_id -> group, "" for images that stand alone.
+        told: what was found, in one line.
+        ground: where the images lie, in the order of `groups`; None where no two share ground.
+    """
+
+    groups: dict[str, str]
+    told: str
+    ground: Ground | None = None
+
+
+def auto_groups(competition: Competition, records: Records, root: Path, cache: Cache) -> Found:
     """The group of each training image, by all witnesses of the leak radar.
 
     Args:
         root: the folder of the data, where `data.meta` is.
         cache: of `records.train`; that of the test images is opened, and made where it is missing.
-
-    Returns:
-        image_id -> group, "" for images that stand alone; and what was found, a line a witness.
 
     Raises:
         DataError: test images or the meta table cannot be read.
@@ -49,8 +62,8 @@ def auto_groups(
         [VERSION, [c.content_hash for c in caches], columns, competition.folds.n_splits]
     )
     path = cache.path.parent / f"leaks.{key}.json"  # no dash: caches are found by one
-    if (kept := _kept(path, cache)) is not None:
-        return kept
+    if (before := _kept(path, cache)) is not None:
+        return before
     all_records = (*records.train, *records.test)
     leaks = look_for_leaks(
         [record.image_id for record in all_records],
@@ -61,20 +74,27 @@ def auto_groups(
         competition.folds.n_splits,
     )
     groups = dict(zip(cache.ids, leaks.group, strict=True))
-    told = [*leaks.told, leaks.summary]
-    files.write_json(path, {"groups": groups, "told": told})
-    return groups, told
+    ground = None
+    if leaks.on_one_ground[0] and leaks.ground is not None:
+        ground = leaks.ground.part(range(leaks.n_train))
+    found = Found(groups, leaks.brief, ground)
+    kept = {"groups": groups, "told": found.told, "ground": ground and ground.as_json()}
+    files.write_json(path, kept)
+    return found
 
 
-def _kept(path: Path, cache: Cache) -> tuple[dict[str, str], list[str]] | None:
+def _kept(path: Path, cache: Cache) -> Found | None:
     """What an earlier call found; None where there is nothing, or nothing whole."""
     try:
         value: Any = files.read_json(path)
         groups, told = value["groups"], value["told"]
         if set(groups) != set(cache.ids) or not all(isinstance(g, str) for g in groups.values()):
             return None
-        return groups, [str(line) for line in told]
-    except (CompError, KeyError, TypeError, AttributeError):
+        ground = None if value["ground"] is None else Ground.from_json(value["ground"])
+        if ground is not None and len(ground) != len(cache.ids):
+            return None
+        return Found(groups, str(told), ground)
+    except (CompError, KeyError, TypeError, AttributeError, ValueError):
         return None
 
 
@@ -105,7 +125,7 @@ def meta_columns(competition: Competition, root: Path, ids: list[str]) -> dict[s
             f"{data.meta}: no column {data.meta_id_column!r} (data.meta_id_column);"
             f" it has {', '.join(map(str, frame.columns))}"
         )
-    row = {str(i): n for n, i in enumerate(frame[data.meta_id_column])}
+    row = rows_of(ids, [str(i) for i in frame[data.meta_id_column]], data.meta_ids)
     columns = {}
     for name in frame.columns:
         if name != data.meta_id_column:

@@ -15,6 +15,7 @@ from shlex import quote
 import numpy as np
 
 from comp.data.leaks.prints import alike, chance_of_nearer
+from comp.data.leaks.words import short
 
 DRAWS = 4000  # pairs of each kind that are compared
 NAMES_AUC = 0.65  # how often a pair of one group must look more alike than a pair of two
@@ -130,9 +131,7 @@ def guess_by_folder(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Gue
     if groups is None:
         return None
     n, auc = len(set(groups) - {""}), weigh(groups, looks)
-    what = (
-        f"ids that name one ({next(f'{i} -> {g}' for i, g in zip(ids, groups, strict=True) if g)})"
-    )
+    what = f"ids that name one ({next(f'{short(i)} -> {short(g)}' for i, g in zip(ids, groups, strict=True) if g)})"
     if n < n_splits:
         why = f"too few for {n_splits} folds, lower folds.n_splits"
         return Guess("folders", what, tuple(groups), auc, False, why)
@@ -156,7 +155,8 @@ def guess_by_name(ids: Sequence[str], looks: np.ndarray, n_splits: int) -> Guess
         return None
     if n_groups >= n_splits:
         auc = weigh(groups, looks)
-        example = next(f"{i} -> {g}" for i, g in zip(ids, groups, strict=True) if sizes[g] > 1)
+        grouped = zip(ids, groups, strict=True)
+        example = next(f"{short(i)} -> {short(g)}" for i, g in grouped if sizes[g] > 1)
         what = f"names without their last numbers ({example})"
         if auc >= NAMES_AUC:
             return Guess("names", what, groups, auc, True, "the pictures agree")

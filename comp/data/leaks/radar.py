@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from comp.data.leaks.guesses import (
-    Guess,
-    few_groups,
-    guess_by_column,
-    guess_by_folder,
-    guess_by_name,
-)
+from comp.data.leaks.found import Leaks, Link
+from comp.data.leaks.ground import Ground
+from comp.data.leaks.guesses import Guess, guess_by_column, guess_by_folder, guess_by_name
 from comp.data.leaks.near import NearPair, find_near_duplicates
-from comp.data.leaks.overlaps import NO_OVERLAPS, Overlap, Overlaps, find_overlaps
+from comp.data.leaks.overlaps import find_overlaps
 from comp.data.leaks.places import guess_by_place, read_footprint
 from comp.data.leaks.prints import ImagePrint
-from comp.data.leaks.seams import Seam, Seams, find_seams
-from comp.data.leaks.unions import Unions, sets_of
-from comp.errors import some
+from comp.data.leaks.seams import find_seams
+from comp.data.leaks.unions import sets_of
+
+__all__ = ["Leaks", "look_for_leaks"]
 
 TRUST = (
     "meta",
@@ -34,172 +29,10 @@ TRUST = (
     "sequence",
 )  # witnesses that group all images; one is used
 
-Link = TypeVar("Link", Seam, Overlap)
-
-
-@dataclass(frozen=True)
-class Leaks:
-    """What was found among N images, the training images first.
-
-    Args:
-        ids: of all; n_train: how many of them are training images.
-        near: near duplicates; seams: crops of one picture; both also across train and test.
-        guesses: groups of the training images that names, table and map suggest, used or not.
-        overlaps: images that share pixels, at any shift.
-        n_splits: folds that the groups should fill.
-    """
-
-    ids: tuple[str, ...]
-    n_train: int
-    near: tuple[NearPair, ...]
-    seams: Seams
-    guesses: tuple[Guess, ...] = ()
-    overlaps: Overlaps = NO_OVERLAPS
-    n_splits: int = 2
-
-    @property
-    def links(self) -> list[tuple[int, int]]:
-        """Pairs that belong together by their pixels."""
-        crops: list[Seam | Overlap] = [*self.seams.links, *self.overlaps.links]
-        return [(p.i, p.j) for p in self.near] + [(crop.i, crop.j) for crop in crops]
-
-    def linked(self, links: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
-        """(training images that such links bind to any other image, sets, the largest set)."""
-        sets = sets_of(len(self.ids), links)
-        n = sum(i < self.n_train for members in sets for i in members)
-        return n, len(sets), max(map(len, sets), default=0)
-
-    def across(self, links: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """(training image, test image) of one set, positions: the direct links, and one more pair for
-        each image of such a set that has none.
-        """
-        n = self.n_train
-        pairs = {(min(pair), max(pair)) for pair in links if min(pair) < n <= max(pair)}
-        bound = {i for pair in pairs for i in pair}
-        for members in sets_of(len(self.ids), links):
-            if members[0] < n <= members[-1]:
-                pairs |= {
-                    (i, members[-1]) if i < n else (members[0], i)
-                    for i in members
-                    if i not in bound
-                }
-        return sorted(pairs)
-
-    @property
-    def near_in_test(self) -> list[tuple[int, int, str]]:
-        """(training image, test image, how they lie to each other) of near duplicates, exact ones too."""
-        how = {(p.i, p.j): p.how for p in self.near}
-        pairs = self.across(list(how))
-        return [(i, j, how.get((i, j), "by way of another copy")) for i, j in pairs]
-
-    @cached_property
-    def group(self) -> tuple[str, ...]:
-        """The group of each training image, "" where it stands alone: everything believed, joined."""
-        root = self.joined([guess for guess in self.guesses if guess.used])
-        size = np.bincount(root, minlength=len(self.ids))
-        first: dict[int, str] = {}
-        for i, r in enumerate(root.tolist()):
-            first.setdefault(r, self.ids[i])
-        return tuple(f"with {first[r]}" if size[r] > 1 else "" for r in root.tolist())
-
-    def joined(self, used: Sequence[Guess]) -> np.ndarray:
-        """(n_train,) int64: one number a group, by the pixels and the guesses given.
-
-        A crop that lies in the test set still binds its neighbours: they show one picture. Where the
-        map groups the images, seams and overlaps say nothing more and do not join its blocks.
-        """
-        unions = Unions(len(self.ids))
-        mapped = any(guess.witness == "map" for guess in used)
-        for i, j in [(p.i, p.j) for p in self.near] if mapped else self.links:
-            unions.join(i, j)
-        for guess in used:
-            unions.join_equal(guess.groups)
-        return unions.labels()[: self.n_train]
-
-    @property
-    def told(self) -> list[str]:
-        """What was found, a line a witness."""
-        lines = []
-        n, sets, largest = self.linked([(p.i, p.j) for p in self.near])
-        lines.append(
-            f"near duplicates: {n} of {self.n_train} training images"
-            + (f", {many(sets, 'set')}, the largest of {largest} images" if sets else "")
-        )
-        lines += self._told_of(
-            "seams", self.seams.told, self.seams.believed, self.seams.links, "crops of one picture"
-        )
-        lines += self._told_of(
-            "overlaps", self.overlaps.told, self.overlaps.believed, self.overlaps.links,
-            "images that overlap",
-        )  # fmt: skip
-        if across := self.across(self.links):
-            named = some(f"{self.ids[i]} ~ {self.ids[j]}" for i, j in across)
-            n = len({i for i, _ in across})
-            lines.append(f"{many(n, 'training image')} and test images show one picture: {named}")
-        lines += [guess.told for guess in self.guesses]
-        return lines
-
-    def _told_of(
-        self, what: str, found: str, believed: bool, links: Sequence[Seam | Overlap], linked: str
-    ) -> list[str]:
-        """What one witness of the pixels found, and which images that links."""
-        if not believed:
-            return [found, f"{what} are not believed: chance finds as many"]
-        n, sets, largest = self.linked([(link.i, link.j) for link in links])
-        if not n:
-            return [found, f"{linked}: none"]
-        tested = " (test images counted)" if len(self.ids) > self.n_train else ""
-        return [
-            found,
-            f"{linked}: {n} of {self.n_train} training images are linked; {many(sets, 'picture')},"
-            f" the largest of {largest} crops{tested}{self._how(links)}",
-        ]
-
-    def _how(self, links: Sequence[Seam | Overlap]) -> str:
-        """How far overlapping images lie apart, the commonest shift first."""
-        shifts = Counter((abs(o.down), abs(o.right)) for o in links if isinstance(o, Overlap))
-        if not shifts:
-            return ""
-        (down, right), n = shifts.most_common(1)[0]
-        shares = [o.share for o in links if isinstance(o, Overlap)]
-        often = (
-            f"most often {down} px down and {right} px right of each other ({n} of {len(links)})"
-        )
-        return f"; they share {np.median(shares):.0%} of an image (median)" + (
-            f", {often}" if n > 1 else ""
-        )
-
-    @property
-    def advice(self) -> str:
-        """What to do where the groups cannot fill the folds; "" where they can."""
-        sizes = np.bincount(self.joined([g for g in self.guesses if g.used]))
-        n = int(np.count_nonzero(sizes))
-        if n >= self.n_splits or self.n_train < self.n_splits:
-            return ""
-        return few_groups(n, int(sizes.max()), self.n_train, self.n_splits)
-
-    @property
-    def summary(self) -> str:
-        """The groups in one line."""
-        names = [name for name in self.group if name]
-        if not names:
-            return f"no groups among {self.n_train} training images"
-        counts = {name: names.count(name) for name in set(names)}
-        alone = self.n_train - len(names)
-        return (
-            f"{len(names)} of {self.n_train} training images in {many(len(counts), 'group')}, the largest of"
-            f" {max(counts.values())}; {alone} stand alone"
-        )
-
 
 def _same(a: Sequence[str], b: Sequence[str]) -> bool:
     """Whether two ways to group put the same images together."""
     return len(set(a)) == len(set(b)) == len(set(zip(a, b, strict=True)))
-
-
-def many(n: int, noun: str) -> str:
-    """``1 group``, ``2 groups``."""
-    return f"{n} {noun}" + "s" * (n != 1)
 
 
 def look_for_leaks(
@@ -240,10 +73,12 @@ def look_for_leaks(
             guesses.append(named)
         links = [(i, j) for i, j in found.links if i < n_train and j < n_train]
         guesses += guess_by_column(columns, looks, links, n_splits)
-    if (
-        placed := guess_by_place([read_footprint(p) for p in paths[:n_train]], n_splits)
-    ) is not None:
+    places = [read_footprint(p) for p in paths]
+    copies = [(p.i, p.j) for p in near if p.i < n_train and p.j < n_train]
+    if (placed := guess_by_place(places[:n_train], n_splits, copies)) is not None:
         guesses.append(placed)
+    if any(places):
+        found = replace(found, ground=Ground.of(places))
     return replace(found, guesses=_choose(found, guesses, n_splits))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from comp.data.samples.order import EpochSampler, Plan
 from comp.data.samples.sampling import derive
 from comp.data.samples.train import Sample, TrainSamples
 
+STOP_SECONDS = 30  # that a worker lives on after a SIGTERM, if nobody ends it
 PREFETCH = 3  # batches that the prefetch thread makes ahead
 
 
@@ -49,7 +51,7 @@ class TrainLoader:
                 num_workers=workers,
                 collate_fn=collate,
                 pin_memory=pin_memory,
-                worker_init_fn=_one_thread,
+                worker_init_fn=_begin_worker,
                 persistent_workers=True,
                 multiprocessing_context="spawn",  # a fork inherits OpenCV's thread pool and hangs
                 generator=torch.Generator().manual_seed(derive(seed, "workers") % 2**63),
@@ -131,9 +133,20 @@ def collate(samples: list[Sample]) -> Sample:
     return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; OpenCV's own threads would only get in their way."""
+def _begin_worker(worker: int) -> None:
+    """Workers are the parallelism; OpenCV's own threads would only get in their way.
+
+    A signal that asks the whole group to stop leaves them time: the job needs their next batch, to end at
+    a step that it can save.
+    """
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: object) -> None:
+    signal.alarm(STOP_SECONDS)
 
 
 def train_loader(samples: TrainSamples, train: Train, device: torch.device) -> TrainLoader:

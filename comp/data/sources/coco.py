@@ -7,7 +7,8 @@ Boxes alone are no truth here. Files larger than a stated limit are refused befo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from comp.data.sources.coco_shapes import Part, counts_part, polygon_parts
 from comp.data.sources.manifest import leaves_root
 from comp.data.sources.patterns import is_image_name
 from comp.data.sources.polygon_lines import looks_like_lines, read_lines
-from comp.errors import DataError
+from comp.errors import DataError, some
 from comp.masks.rle import runs_of
 
+TURNED = "exchange them in the JSON if only they are wrong; turn the picture back if it was turned"
+FAR = 0.1  # of an image's side: outlines end a little outside, not more
 MAX_JSON_BYTES = 1 << 30  # 1 GiB: COCO's own train set is 0.45
 
 
@@ -86,9 +89,15 @@ class CocoTable:
             return planes
         image = self.images[file_name]
         if image.height and (image.height, image.width) != (height, width):
+            swapped = (image.width, image.height) == (height, width)
             raise DataError(
                 f"{self.source}: {file_name!r} is {image.height} x {image.width} (height x width)"
-                f" there, but the image file is {height} x {width}"
+                f" there, but the image file is {height} x {width}: "
+                + (
+                    TURNED
+                    if swapped
+                    else "put the file there that was outlined, or correct the JSON"
+                )
             )
         for number, one in enumerate(sorted(image.annotations, key=lambda a: not a.crowd)):
             plane, value = planes[one.category], IGNORE if one.crowd else 1
@@ -101,6 +110,33 @@ class CocoTable:
                     f"{self.source}: {file_name!r}, annotation {number + 1} of the image: {error}"
                 ) from error
         return planes
+
+    def far_outside(self, sizes: Mapping[str, tuple[int, int]]) -> str | None:
+        """Say how many outlines have corners far outside their image, where they are cut off.
+
+        Args:
+            sizes: file_name -> (height, width) of the image file.
+        """
+        n, n_all, where = 0, 0, dict[str, str]()
+        for name, (height, width) in sizes.items():
+            side = np.array([width, height])
+            for one in self.images[name].annotations:
+                for points in one.polygons:
+                    n_all += 1
+                    with np.errstate(invalid="ignore"):
+                        beyond = np.maximum(-points, points - side).max(axis=0) > FAR * side
+                    if beyond.any():
+                        n += 1
+                        x, y = points[np.abs(points).max(axis=1).argmax()]
+                        where.setdefault(name, f"{name} (a corner at x {x:.6g}, y {y:.6g})")
+        if not n:
+            return None
+        return (
+            f"{self.source}: {n} of {n_all} polygons, in {len(where)} image{'s' * (len(where) > 1)}, have"
+            f" corners more than {FAR:.0%} of the image's side outside it, which are cut off:"
+            f" {some(where.values(), 3)};"
+            " were they drawn on images of another size, or are x and y exchanged?"
+        )
 
     def objects(self, file_name: str, category: int, height: int, width: int) -> list[np.ndarray]:
         """The pixels of each object of a category, crowds aside: runs (R, 2) int64 along the rows.
@@ -178,7 +214,7 @@ def read_coco(path: Path) -> CocoTable:
     try:
         return _table(path, whole)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        told = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]
+        told = f"no {error}" if isinstance(error, KeyError) else str(error)[:500]
         raise DataError(f"{path}: not COCO as expected: {told}") from error
 
 
@@ -215,17 +251,30 @@ def _table(path: Path, whole: Any) -> CocoTable:
     categories = sorted(whole["categories"], key=lambda c: int(c["id"]))
     place = {c["id"]: k for k, c in enumerate(categories)}
     names = tuple(str(c["name"]) for c in categories)
-    if len(place) < len(categories) or len(set(names)) < len(names):
-        raise ValueError("a category stands there twice")
+    if twice := [*_repeated(c["id"] for c in categories), *_repeated(names)]:
+        raise ValueError(
+            f"category {twice[0]!r} stands there twice: keep one entry of it in categories, and set"
+            " the category_id of the annotations to that one's"
+        )
     found: dict[Any, list[Annotation]] = {image["id"]: [] for image in whole["images"]}
-    if len(found) < len(whole["images"]):
-        raise ValueError("an image id stands there twice")
+    if twice := _repeated(image["id"] for image in whole["images"]):
+        files = [str(i.get("file_name")) for i in whole["images"] if i["id"] == twice[0]]
+        raise ValueError(
+            f"image id {twice[0]!r} stands there twice ({some(files)}): give each image an id of its own,"
+            " and its annotations that image_id; take out an entry that is there twice"
+        )
     for number, one in enumerate(whole["annotations"], 1):
         where = f"annotation {number} (id {one.get('id')})"
         if one["image_id"] not in found:
-            raise ValueError(f"{where}: image_id {one['image_id']!r} is no image")
+            raise ValueError(
+                f"{where}: image_id {one['image_id']!r} is no image's id: add the image to images, or take"
+                " the annotation out"
+            )
         if one["category_id"] not in place:
-            raise ValueError(f"{where}: category_id {one['category_id']!r} is no category")
+            raise ValueError(
+                f"{where}: category_id {one['category_id']!r} is no category's id"
+                f" ({some(place, 12) or 'none are there'}): add it to categories, or take the annotation out"
+            )
         found[one["image_id"]].append(_annotation(one, place[one["category_id"]], where))
     images: dict[str, CocoImage] = {}
     for image in whole["images"]:
@@ -233,10 +282,17 @@ def _table(path: Path, whole: Any) -> CocoTable:
         if leaves_root(name):
             raise ValueError(f"file_name {name!r} leaves the data's root")
         if name in images:
-            raise ValueError(f"file_name {name!r} stands there twice")
+            raise ValueError(
+                f"file_name {name!r} stands there twice: join the two entries of images, and set the"
+                " image_id of their annotations to the one that stays"
+            )
         high, wide = int(image.get("height") or 0), int(image.get("width") or 0)
         images[name] = CocoImage(name, high, wide, tuple(found[image["id"]]))
     return CocoTable(path.name, names, images)
+
+
+def _repeated(keys: Iterable[Any]) -> list[Any]:
+    return [key for key, n in Counter(keys).items() if n > 1]
 
 
 def _annotation(one: dict[str, Any], category: int, where: str) -> Annotation:
@@ -249,11 +305,24 @@ def _annotation(one: dict[str, Any], category: int, where: str) -> Annotation:
             raise ValueError(f"{where}: counts that are neither numbers nor text")
         kept = counts if isinstance(counts, str) else tuple(counts)
         return Annotation(category, crowd, (), ((high, wide), kept))
+    if isinstance(said, str) and said:
+        raise ValueError(
+            f"{where}: a segmentation that is text; expected polygons [[x, y, ...], ...], or, for packed"
+            ' counts, {"size": [height, width], "counts": the text}'
+        )
     if not isinstance(said, list) or not said:
         raise ValueError(f"{where}: no segmentation (a box alone says nothing of pixels)")
     polygons = []
     for corners in said if isinstance(said[0], list) else [said]:
-        flat = np.array(corners, np.float64)
+        try:
+            flat = np.array(corners, np.float64)
+        except (TypeError, ValueError):
+            flat = None
+        if flat is None or (flat.ndim > 1 and flat.size):
+            raise ValueError(
+                f"{where}: corners that are no plain list of numbers; expected a segmentation"
+                " [[x, y, x, y, ...], ...], one list a polygon and no list within it"
+            )
         if flat.ndim != 1 or len(flat) < 6 or len(flat) % 2:
             raise ValueError(f"{where}: a polygon needs x, y of 3 corners or more")
         polygons.append(flat.reshape(-1, 2))

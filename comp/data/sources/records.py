@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from comp.config import Competition
-from comp.data.sources.paired import Search, files_in, from_patterns, images_of, no_background
+from comp.data.sources.paired import (
+    Search,
+    files_in,
+    from_patterns,
+    images_of,
+    no_background,
+    say_unknown,
+)
 from comp.data.sources.patterns import entries, image_files, is_image_name, is_litter, match
 from comp.data.sources.record import Record, Records
 from comp.data.sources.rows import from_manifest, records_of_rows
@@ -60,8 +67,10 @@ def look_for_records(competition: Competition, data_root: Path) -> tuple[Records
                 files = f"{other.image} and {record.image}"
                 search.problems.append(f"id {record.image_id!r} is used by two images: {files}")
     if pattern is not None:
-        images = images_of(pattern, "test image", search)
+        images = images_of(pattern, "test image", search, train=False)
         test = {i: Record(i, image, (), "test") for i, image in images.items()}
+    if told := say_unknown(search, test):
+        search.problems.append(told)
     taken = search.taken
     beside = {path for folder in {p.parent for p in taken} for path in image_files(folder)}
     return Records(

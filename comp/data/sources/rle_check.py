@@ -254,6 +254,19 @@ def wrong_by_strings(table: RleTable, sizes: Mapping[str, tuple[int, int]]) -> s
     )
 
 
+def open_by_strings(table: RleTable, sizes: Mapping[str, tuple[int, int]]) -> str:
+    """Say what of the declared convention the codes alone do not decide; "" where they decide all."""
+    found = strings_convention(table, sizes)
+    if not found.open:
+        return ""
+    told = "; ".join(map(found.say, found.open))
+    declared = reading_of(table.submission, table.code).told
+    return (
+        f"{table.source}: read as declared, {declared}, but its codes do not decide all of it ({told});"
+        " look it up in the competition's pages"
+    )
+
+
 def check_table(
     table: RleTable, records: Sequence[Record], competition: Competition
 ) -> tuple[list[str], list[str]]:

@@ -33,6 +33,7 @@ def from_manifest(pairs: Pairs, search: Search) -> list[Record]:
     rows = read_manifest(path)
     if competition.data.test is not None:
         rows = [row for row in rows if row.split != "test"]
+    rows = _without_excluded(rows, search)
     search.problems += missing_files(rows, root, path.name)
     search.taken |= {root / file for row in rows for file in (*row.images, *row.masks)}
     there = [r for r in records_of_rows(rows, root) if all(f.is_file() for f in r.files)]
@@ -46,6 +47,17 @@ def from_manifest(pairs: Pairs, search: Search) -> list[Record]:
             f"{path.name}: expected {n} image files a row; not so for {some(odd)}"
         )
     return found
+
+
+def _without_excluded(rows: list[Row], search: Search) -> list[Row]:
+    """The rows but those of training images that data.exclude names."""
+    files = {
+        row.image_id: [search.root / file for file in (*row.images, *row.masks)]
+        for row in rows
+        if row.split != "test"
+    }
+    kept = search.without(files)
+    return [row for row in rows if row.split == "test" or row.image_id in kept]
 
 
 def _with_masks(
@@ -65,6 +77,10 @@ def _with_masks(
         lost := [row.image_id for row in rows if row.split != "test" and not row.masks]
     ):
         search.problems.append(f"{name}: {len(lost)} images have no mask: {some(lost)}{SAY_ABSENT}")
+    if pairs.absent == "leave_out":
+        search.taken -= {
+            file for record in there if record.image_id in bare for file in record.files
+        }
     return [record for record in there if record.image_id not in bare]
 
 

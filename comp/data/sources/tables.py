@@ -106,14 +106,18 @@ def heads_of(cells: Iterable[str]) -> set[str]:
 
 
 def code_shape(
-    frame: pd.DataFrame, ids: Collection[str], classes: Collection[str] = ()
+    frame: pd.DataFrame,
+    ids: Collection[str],
+    classes: Collection[str] = (),
+    rle_column: str | None = None,
 ) -> Shape | None:
     """Find ids of `ids` and run-length codes in a table; None: it holds no such codes.
 
     Args:
         classes: names that a class in the id may have, where they are known.
+        rle_column: the column of codes, where the cells do not say it.
     """
-    rle_column = _code_column(frame)
+    rle_column = rle_column or _code_column(frame)
     if rle_column is None or frame.empty:
         return None
     rest = [column for column in frame.columns if column != rle_column]
@@ -157,6 +161,21 @@ def code_shape(
         code,
         () if joined is None else tuple(joined.unsure),
     )
+
+
+def blank_shape(
+    frame: pd.DataFrame, ids: Collection[str], classes: Collection[str] = ()
+) -> Shape | None:
+    """As `code_shape` where no cell is a code: a table of two columns, one of ids, the other all alike."""
+    columns = [str(c) for c in frame.columns if str(c).lower() not in PLAIN_NAMES]
+    if len(columns) != 2:
+        return None
+    for column in reversed(columns):
+        if frame[column].nunique() <= 1:
+            shape = code_shape(frame, ids, classes, column)
+            if shape is not None and 2 * len(set(ids) & set(shape.ids)) > len(shape.ids):
+                return shape
+    return None
 
 
 def _cells_of(cells: list[str]) -> tuple[str, str, list[str]]:

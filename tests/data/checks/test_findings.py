@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from comp.config import Competition
-from comp.data.checks.findings import Findings, find_cut_groups, find_split_groups, warn
+from comp.data.checks.findings import Findings, find_cut_groups, find_split_groups
 from comp.data.checks.scan import Scan
+from comp.data.checks.warned import warn
 from comp.data.folds.table import FoldTable
 from comp.data.leaks.guesses import Guess
 from comp.data.leaks.radar import Leaks, look_for_leaks

@@ -56,7 +56,13 @@ def test_classes_are_spelled_by_one_rule(tmp_path: Path, spelled: tuple[str, ...
     named = {"class_names": spelled} if spelled[0] == "p" else {}
     comp = competition(list(NAMES), **named)
     records = find_records(comp, tmp_path)
-    assert check_tables(comp, tmp_path, records, SIZES) == ([], [])
+    problems, warnings = check_tables(comp, tmp_path, records, SIZES)
+    assert problems == []
+    (told,) = warnings  # no code begins at the first pixel
+    assert told.startswith(
+        "t.csv: read as declared, column-major, first pixel 1, but its codes do not"
+    )
+    assert "(first pixel: not decided (no image speaks)); look it up" in told
 
 
 def test_a_table_that_cannot_be_read_is_said_once(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_nothing_crosses_what_is_kept_whole(rows: list[tuple[int, str]]) -> None
 def test_the_error_names_and_writes_them(tmp_path: Path) -> None:
     error = CrossingError("predefined", list("abcd"), np.array([0, -1, -1, 0]), ["g", "g", "g", ""])
     assert str(error).startswith(
-        "scheme predefined: 1 of 1 groups cross the given split, 3 images; group 'g' lies on both sides"
-        " of the given split: a, b, c. Moving 1 images would keep all groups whole; or divide anew"
+        "scheme predefined: 1 of 1 group crosses the given split, 3 images; group 'g' lies on both sides"
+        " of the given split: a, b, c. Moving 1 image would keep all groups whole; or divide anew"
     )
     with open(error.write(tmp_path / "x.csv"), encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

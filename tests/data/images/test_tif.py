@@ -96,6 +96,19 @@ def test_a_thumbnail_before_the_picture(tmp_path: Path) -> None:
         read_size(path)
 
 
+@pytest.mark.parametrize("height", [48, 96])
+def test_rows_that_became_pages_say_how_to_write_them(tmp_path: Path, height: int) -> None:
+    path, pixels = tmp_path / "a.tif", np.zeros((height, 128, 5), np.uint8)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    told = (
+        r"pages; expected one .*Pages of 128 x 5 .* 5 bands: write it with tifffile\.imwrite\(path,"
+    )
+    with pytest.raises(DataError, match=told):
+        decode(path)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    assert decode(path).pixels.shape == (height, 128, 5)
+
+
 def test_lzw_tif_without_imagecodecs(tmp_path: Path) -> None:
     """tifffile reads LZW only with imagecodecs, which is not required."""
     Image.fromarray(RGB).save(tmp_path / "a.tif", compression="tiff_lzw")

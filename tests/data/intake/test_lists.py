@@ -285,3 +285,86 @@ def test_only_a_list_of_test_images_among_many_without_masks(tmp_path: Path) -> 
     _, records, _ = understood(tmp_path / "ws", data)
     assert [r.image_id for r in records.test] == ["unlabelled_0", "unlabelled_1"]
     assert len(records.train) == 6 and all(r.masks for r in records.train)
+
+
+# ------------------------------------------------------------------- lists that name images without a mask
+
+
+def lists_and_bare(data: Path, lists: dict[str, Sequence[str]]) -> None:
+    """Draw images and masks, take the masks of q_010 and r_7 away, and write lists of ids."""
+    TREES["images_masks"][1](data, NAMES)
+    for name in ("q_010", "r_7"):
+        (data / f"masks/{name}.png").unlink()
+    for part, ids in lists.items():
+        (data / f"{part}.txt").write_text("\n".join(ids))
+
+
+BOTH_LISTS = {"train": NAMES[:4], "val": NAMES[4:]}
+
+
+def test_listed_images_without_a_mask_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, ws = tmp_path / "data", tmp_path / "ws"
+    lists_and_bare(data, BOTH_LISTS)
+    with pytest.raises(DataError, match=f"manifest.csv: 2 images have no mask: q_010, r_7; {HINT}"):
+        understood(ws, data)
+    said = capsys.readouterr().out
+    assert f"2 images without a mask: images/q_010.png, images/r_7.png; {HINT}" in said
+    assert "`comp init --absent empty|leave_out`" in said and "name no" not in said
+    rows = {r.image_id: r for r in read_manifest(ws / "configs/manifest.csv")}
+    assert len(rows) == 6
+    assert [(rows[i].split, rows[i].masks) for i in ("q_010", "r_7")] == [
+        ("train", ()),
+        ("val", ()),
+    ]
+    (ws / "configs/competition.yaml").unlink()  # as the message says
+    comp, records, _ = understood(ws, data, absent="empty")
+    assert comp.data.train[0].absent == "empty" and len(records.train) == 6
+
+
+def test_listed_images_without_a_mask_as_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    lists_and_bare(data, BOTH_LISTS)
+    comp, records, _ = understood(tmp_path / "a", data, absent="empty")
+    bare = [r for r in records.train if not r.masks]
+    assert {r.image_id: r.split for r in bare} == {"q_010": "train", "r_7": "val"}
+    assert not read_labels(bare[0], comp).any() and not records.left_out
+    comp, records, _ = understood(tmp_path / "b", data, absent="leave_out")
+    assert comp.data.train[0].absent == "leave_out"
+    assert [r.image_id for r in records.train] == ["p_001", "p_002", "s_31", "x9"]
+    assert [p.name for p in records.left_out] == ["q_010.png", "r_7.png"]
+    assert "to settle" not in capsys.readouterr().out
+
+
+def test_images_without_a_mask_that_no_list_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    lists_and_bare(data, {"train": ("p_001", "p_002"), "val": ("s_31", "x9")})
+    _, records, _ = understood(tmp_path / "a", data)
+    assert [r.image_id for r in records.train] == ["p_001", "p_002", "s_31", "x9"]
+    said = capsys.readouterr().out
+    assert "left out, 2 images without a mask that stand in no list: images/q_010.png" in said
+    (data / "train.txt").unlink()  # what no list names is trained on
+    with pytest.raises(DataError, match=f"2 images have no mask: q_010, r_7; {HINT}"):
+        understood(tmp_path / "b", data)
+    (data / "test.txt").write_text("r_7\nq_010\n")
+    _, records, _ = understood(tmp_path / "c", data)
+    assert len(records.train) == 4 and [r.image_id for r in records.test] == ["q_010", "r_7"]
+
+
+@pytest.mark.parametrize("key", ["suffix", "prefix"])
+def test_images_without_a_mask_in_the_folder_of_the_masks(tmp_path: Path, key: str) -> None:
+    data = tmp_path / "data"
+    drawn = TREES[key][1](data, NAMES)
+    for name in ("q_010", "r_7"):
+        (data / drawn[name].masks[0]).unlink()
+    for part, ids in BOTH_LISTS.items():
+        (data / f"{part}.txt").write_text("\n".join(ids))
+    with pytest.raises(DataError, match="2 images have no mask: q_010, r_7"):
+        understood(tmp_path / "a", data)
+    _, records, _ = understood(tmp_path / "b", data, absent="empty")
+    assert [r.image_id for r in records.train if not r.masks] == ["q_010", "r_7"]

@@ -29,11 +29,15 @@ def test_seams_and_copies_make_groups(picture: Callable[..., np.ndarray]) -> Non
     assert [found.group.count(f"with {ids[k]}") for k in (0, 6, 12, 18)] == [6, 7, 6, 6]
     assert found.group[25] == ""
     assert found.summary == (
-        "25 of 26 training images in 4 groups, the largest of 7; 1 stand alone"
+        "25 of 26 training images in 4 groups, the largest of 7; 1 stands alone"
     )
     told = "\n".join(found.told)
-    assert "near duplicates: 2 of 26 training images, 1 set, the largest of 2 images" in told
-    assert "crops of one picture: 24 of 26 training images are linked; 4 pictures" in told
+    assert (
+        "near duplicates: 2 of 26 training images among themselves, 1 set, the largest of 2" in told
+    )
+    linked = "24 of 26 training images are linked; 4 pictures"
+    assert f" between crops of one picture (null test with reversed edges: 0): {linked}" in told
+    assert found.told[-1] == "no overlaps"  # its thresholds and null test are verify.json's
 
 
 def test_a_test_crop_binds_its_neighbours(picture: Callable[..., np.ndarray]) -> None:
@@ -106,9 +110,9 @@ def test_tiles_that_overlap_are_one_group(picture: Callable[..., np.ndarray]) ->
     assert found.group == tuple(f"with {ids[k // 4 * 4]}" for k in range(16))
     assert found.across(found.links) and found.advice == ""
     told = "\n".join(found.told)
-    assert "13 overlaps (4 marks or more, 50% of those there" in told
-    assert "null test with mirrored images: 0" in told
-    assert "images that overlap: 16 of 16 training images are linked; 4 pictures" in told
+    assert "13 overlaps of images (null test with mirrored images: 0): 16 of 16 training" in told
+    assert "images are linked; 4 pictures" in told and "no near duplicates, no seams" in told
+    assert found.brief.endswith("; 0 stand alone; by 13 overlaps (`comp verify` says more)")
     assert "the largest of 5 crops (test images counted); they share 25% of an image" in told
 
 

@@ -226,11 +226,11 @@ def test_a_segmentation_that_cannot_be_drawn_names_its_image(tmp_path: Path) -> 
         ({"images": [{"id": 7, "file_name": "../a.png"}]}, r"file_name '\.\./a.png' leaves the data's root"),
         ({"images": [{"id": 7, "file_name": "/etc/a.png"}]}, "leaves the data's root"),
         ({"images": [{"id": 7}]}, "no 'file_name'"),
-        ({"images": [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]}, "an image id stands there twice"),
-        ({"images": [{"id": 7, "file_name": "a"}, {"id": 8, "file_name": "a"}]}, "'a' stands there twice"),
-        ({"categories": [{"id": 5, "name": "cat"}, {"id": 5, "name": "dog"}]}, "a category stands there twice"),
+        ({"images": [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]}, r"id 7 stands there twice \(a, b\)"),
+        ({"images": [{"id": 7, "file_name": "a"}, {"id": 8, "file_name": "a"}]}, "'a' stands there twice: join"),
+        ({"categories": [{"id": 5, "name": "cat"}, {"id": 5, "name": "dog"}]}, "category 5 stands there twice"),
         ({"annotations": [{"id": 3, "image_id": 9, "category_id": 5}]}, r"annotation 1 \(id 3\): image_id 9 is no"),
-        ({"annotations": [{"id": 3, "image_id": 7, "category_id": 1}]}, "category_id 1 is no category"),
+        ({"annotations": [{"id": 3, "image_id": 7, "category_id": 1}]}, r"category's id \(2, 5\): add it"),
         ({"annotations": [{"id": 3, "image_id": 7, "category_id": 5, "bbox": [1, 2, 3, 4]}]}, "a box alone"),
         ({"annotations": [{"id": 3, "image_id": 7, "category_id": 5, "segmentation": [[1, 2]]}]}, "3 corners"),
         ({"annotations": [{"id": 3, "image_id": 7, "category_id": 5, "segmentation": [["x"] * 6]}]}, "not COCO"),
@@ -254,3 +254,58 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not looks_like_coco(path)
     with pytest.raises(DataError, match="missing file"):
         read_coco(tmp_path / "no.json")
+
+
+SQUARE = [2, 1, 6, 1, 6, 4]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("a1b", r"annotation 1 \(id 1\): a segmentation that is text; .*\"counts\": the text"),
+        ([[SQUARE]], r"annotation 1 \(id 1\): corners that are no plain list of numbers; expected"),
+        ([[SQUARE, 3]], "corners that are no plain list of numbers; expected"),
+        ([["a", 1, 6, 1, 6, 4]], "corners that are no plain list of numbers; expected"),
+        ([], "no segmentation"),
+    ],
+)
+def test_segmentations_of_other_kinds_say_what_is_expected(
+    tmp_path: Path, said: Any, told: str
+) -> None:
+    one = {"id": 1, "image_id": 7, "category_id": 5, "segmentation": said}
+    with pytest.raises(DataError, match=told):
+        read_coco(written(tmp_path, whole(annotations=[one])))
+
+
+def test_lists_in_lists_without_end(tmp_path: Path) -> None:
+    deep: Any = SQUARE
+    for _ in range(80):
+        deep = [deep]
+    one = {"id": 1, "image_id": 7, "category_id": 5, "segmentation": deep}
+    with pytest.raises(DataError, match="no list within it"):
+        read_coco(written(tmp_path, whole(annotations=[one])))
+
+
+def test_a_size_that_contradicts_the_file_says_what_to_do(tmp_path: Path) -> None:
+    table = read_coco(written(tmp_path, whole()))
+    with pytest.raises(DataError, match=r"8 x 9 .* 9 x 8: exchange them in the JSON"):
+        table.planes("a.png", 9, 8)
+    with pytest.raises(DataError, match="16 x 18: put the file there that was outlined"):
+        table.planes("a.png", 16, 18)
+
+
+def test_corners_far_outside_are_counted(tmp_path: Path) -> None:
+    polygons = [
+        [2, 1, 6, 1, 6, 4],
+        [-0.5, 1, 9.5, 1, 6, 4],
+        [2, 1, 60, 1, 6, 4],
+        [2, 1, 6, -1e300, 6, 4],
+    ]
+    one = {"id": 1, "image_id": 7, "category_id": 5, "segmentation": polygons}
+    table = read_coco(written(tmp_path, whole(annotations=[one])))
+    told = table.far_outside({"a.png": (8, 9)})
+    assert told is not None
+    assert told.startswith("c.json: 2 of 4 polygons, in 1 image, have corners more than 10% of the")
+    assert "a.png (a corner at x 60, y 1)" in told
+    assert table.far_outside({"a.png": (80, 90)}) is not None  # 1e300 above
+    assert read_coco(written(tmp_path, whole())).far_outside({"a.png": (8, 9)}) is None
