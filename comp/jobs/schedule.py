@@ -13,8 +13,6 @@ from typing import Any
 
 DEVICE_ERRORS = ("CUDA error", "CUDNN_STATUS", "cuBLAS error", "CUBLAS_STATUS", "NCCL error")
 CLOSED_AFTER = 2  # device errors in a row, then a GPU gets no more jobs
-PAYS = 0.97  # fewer jobs a GPU are taken where they reach this share of the best throughput
-MEMORY = 0.9  # share of a GPU's memory that its jobs may fill together
 
 
 def fill_in(seconds: Sequence[float | None]) -> list[float]:
@@ -67,35 +65,6 @@ def share_out(seconds: Sequence[float], n: int) -> list[list[int]]:
         shares[lightest].append(job)
         loads[lightest] += seconds[job]
     return [sorted(share) for share in shares]
-
-
-def jobs_a_gpu(
-    seconds: Mapping[int, float | None],
-    bytes_a_job: int = 0,
-    bytes_free: int | None = None,
-) -> int:
-    """How many jobs to run at once on one GPU: as few as reach the best throughput, all but 3 %.
-
-    Args:
-        seconds: jobs at once -> seconds of a step of each of them, measured; None: it failed.
-        bytes_a_job: of GPU memory, at most.
-        bytes_free: of the GPU; None: not known, then memory does not limit.
-
-    Returns:
-        at least 1; never more than was measured, than a number that failed, or than memory holds.
-    """
-    rates: dict[int, float] = {}
-    for n in sorted(seconds):
-        each = seconds[n]
-        if each is None or (
-            n > 1 and bytes_free is not None and n * bytes_a_job > MEMORY * bytes_free
-        ):
-            break
-        rates[n] = n / each
-    if not rates:
-        return 1
-    best = max(rates.values())
-    return min(n for n, rate in rates.items() if rate >= PAYS * best)
 
 
 def is_device_error(event: Mapping[str, Any], device: str) -> bool:

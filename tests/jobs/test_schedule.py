@@ -13,7 +13,6 @@ from comp.jobs.schedule import (
     expect,
     fill_in,
     is_device_error,
-    jobs_a_gpu,
     longest_first,
     share_out,
 )
@@ -144,21 +143,3 @@ def test_device_errors_are_those_of_gpus_and_not_lack_of_memory() -> None:
     assert is_device_error(SICK, "cuda:0") and not is_device_error(SICK, "cpu")
     assert not is_device_error(failed("CUDA error: out of memory"), "cuda:0")
     assert not is_device_error(failed("image 'a' is unreadable"), "cuda:0")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "memory", "expected"),
-    [
-        ({1: 1.0, 2: 1.1, 3: 1.3}, (0, None), 3),  # 1, 1.8, 2.3 steps a second
-        ({1: 1.0, 2: 1.99, 3: 3.2}, (0, None), 1),  # sharing gains nothing
-        ({1: 1.0, 2: 1.2, 3: 1.75}, (0, None), 2),  # the third adds 3 %
-        ({1: 1.0, 2: 1.1, 3: 1.3}, (10, 25), 2),  # the third finds no memory
-        ({1: 1.0, 2: None, 3: 1.0}, (0, None), 1),  # two failed, so three count no more
-        ({1: None}, (0, None), 1),
-        ({}, (0, None), 1),
-    ],
-)
-def test_jobs_share_a_gpu_only_where_it_pays(
-    seconds: dict[int, float | None], memory: tuple[int, int | None], expected: int
-) -> None:
-    assert jobs_a_gpu(seconds, *memory) == expected

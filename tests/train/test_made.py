@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,17 +45,7 @@ def train(workspace: Workspace, competition: Any, *more: str) -> dict[str, Any]:
     return dict(read_run(workspace, "small").folds[0])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_pictures() -> Iterator[None]:
-    """Drawing takes longer than training here."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (
-            "comp.commands.cv.draw_samples",
-            "comp.reports.plot_learning_curves",
-            "comp.reports.write_cases",
-        ):
-            patch.setattr(name, lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

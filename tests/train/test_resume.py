@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +45,7 @@ class Killed(BaseException):
     """Nothing catches it but the test."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_pictures() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (
-            "comp.commands.cv.draw_samples",
-            "comp.reports.plot_learning_curves",
-            "comp.reports.write_cases",
-        ):
-            patch.setattr(name, lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def train(workspace: Workspace, competition: Any, *more: str) -> dict[str, Any]:
