@@ -184,11 +184,14 @@ def submission(folder: Path, side: int) -> None:
     """Stored probabilities to a submission, in a process of its own: it needs no torch."""
     from comp.config import Submission
     from comp.formats.writing import write_submission
+    from comp.masks.rules import NO_RULES
     from comp.store import Probs
     from comp.store.empties import predict_mask
 
     at = step("imported", time.monotonic())
-    recipe: Any = SimpleNamespace(task="binary", thresholds=(0.5,), min_area_px=0)
+    recipe: Any = SimpleNamespace(
+        task="binary", thresholds=(0.5,), min_area_px=0, clean_up=NO_RULES
+    )
     members = [(1, Probs(folder / "test.none.npy")), (2, Probs(folder / "test.none.npy"))]
     found = write_submission(
         folder / "submission.csv",

@@ -71,6 +71,47 @@ def test_three_numbers_singles_recipe_and_report(toy, capsys):
     assert "cross-fitted" in said and recipe.reason in said
 
 
+def test_what_members_are_worth_and_cost_is_told_and_kept(toy, capsys):
+    workspace, competition, _ = toy
+    fake.make_run(*toy, "alpha", 1.0, views=("none", "d4"), seconds_views={"none": 0.1, "d4": 0.8})
+    fake.make_run(*toy, "beta", 1.2, seconds_predict=8.0)  # 4 images and 4 test images a fold
+    fake.make_run(*toy, "gamma", 2.5)
+    result = ensemble.run(workspace, competition, method="coordinate")
+    folder = workspace.ensemble(result["name"])
+    judged = json.loads((folder / "judged.json").read_text())
+    assert judged == result["judged"]
+    low, high = judged["intervals"]["cross_fitted"]
+    assert low < result["cross_fitted"] < high
+    gap = result["as_fitted"] - result["cross_fitted"]
+    assert judged["optimism"]["value"] == pytest.approx(gap)
+    assert judged["intervals"]["unit"] == "image" and judged["intervals"]["n_units"] == 12
+    alpha, beta, gamma = judged["members"]
+    assert alpha["seconds_an_image"] == (0.1 if alpha["views"] == "none" else 0.8)
+    assert beta["seconds_an_image"] == pytest.approx(1) and gamma["seconds_an_image"] is None
+    assert beta["value_a_second"] == pytest.approx(beta["value"]) and beta["value"] > 0
+    assert [len(row["parts"]) for row in judged["members"]] == [3, 3, 3]
+    assert [row["seconds_an_image"] for row in judged["views"][:2]] == [0.1, 0.8]
+    said = capsys.readouterr().out
+    assert f"{low:.4f} to {high:.4f}" in said and f"{beta['value']:+.4f} ± " in said
+    report = (folder / "report.md").read_text()
+    for part in ("## Worth", "## Views", "(correlation.png)", "Intervals hold 95 %", "No price"):
+        assert part in report
+    assert (folder / "correlation.png").read_bytes().startswith(b"\x89PNG")
+    ensemble.run(workspace, competition, ["beta"], name=result["name"])
+    assert not (folder / "correlation.png").exists()
+    assert "correlation" not in (folder / "report.md").read_text()
+
+
+def test_images_of_a_group_are_one_unit_of_an_interval(tmp_path):
+    workspace, competition = fake.make_competition(tmp_path)
+    groups = [f"g{i % 6}" for i in range(12)]
+    table = fake.make_folds(workspace, competition, 3, groups)
+    for name in ("a", "b"):
+        fake.make_run(workspace, competition, table, name, 1.2)
+    judged = ensemble.run(workspace, competition, method="uniform")["judged"]
+    assert judged["intervals"]["unit"] == "group" and judged["intervals"]["n_units"] == 6
+
+
 def test_running_again_gives_the_same_recipe(toy):
     workspace, competition, _ = toy
     three_runs(toy)
@@ -179,7 +220,13 @@ def test_what_is_used_is_scored_once_on_held_out_images(tmp_path, capsys):
             for _, k, m in pairs
         ]
         mask = blend_mask(
-            planes, [w for w, _, _ in pairs], "binary", 255, recipe.thresholds, recipe.min_area_px
+            planes,
+            [w for w, _, _ in pairs],
+            "binary",
+            255,
+            recipe.thresholds,
+            recipe.min_area_px,
+            recipe.clean_up,
         )
         counts.append(count_image(mask, read_labels(record, competition), "binary", 1))
     expected = score_counts("iou_image_mean", np.stack(counts))
@@ -375,7 +422,9 @@ def test_repeats_count_each_image_once_a_repeat_and_keep_it_in_one_part(
     parts, units = [], []
     cross_fit, choose = ensemble.cross_fit, ensemble.choose
     monkeypatch.setattr(
-        ensemble, "cross_fit", lambda *args: parts.extend(args[2]) or cross_fit(*args)
+        ensemble,
+        "cross_fit",
+        lambda *args, **keys: parts.extend(args[2]) or cross_fit(*args, **keys),
     )
     monkeypatch.setattr(ensemble, "choose", lambda *args: units.extend(args[3]) or choose(*args))
     recipe = ensemble.run(workspace, competition)

@@ -45,7 +45,7 @@ def test_masks_are_the_exact_blend_over_folds_and_members(toy, capsys):
     fake.make_run(*toy, "a", 1.2)
     fake.make_run(*toy, "b", 1.3, store="uint16")
     fake.make_run(*toy, "c", 1.4)
-    ensemble.run(workspace, competition, method="coordinate", name="best")
+    ensemble.run(workspace, competition, method="coordinate", name="best", clean_up="none")
     recipe = read_recipe(workspace.ensemble("best") / "recipe.json")
     path = submit.run(workspace, competition)
     rows = rows_of(path)
@@ -106,6 +106,19 @@ def test_git_commit_is_on_the_card(toy):
     (workspace.root / "note.txt").write_text("two")
     card = read_json(submit.run(workspace, competition, run_name="a").with_suffix(".json"))
     assert card["git"] == {"commit": state["commit"], "changed": True}
+
+
+def test_ids_that_are_formulas_stay_as_they_are_and_are_told(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    images = workspace.root / "data" / "test" / "images"
+    (images / "t00.png").rename(images / "=1+1.png")
+    (images / "t01.png").rename(images / "-7.png")
+    table = fake.make_folds(workspace, competition)
+    fake.make_run(workspace, competition, table, "a", 1.2)
+    path = submit.run(workspace, competition, run_name="a")
+    assert {row["ImageId"] for row in rows_of(path)} == {"=1+1", "-7", "t02", "t03"}
+    said = capsys.readouterr().out
+    assert "warning: 1 id would be computed by a spreadsheet" in said and "'=1+1'" in said
 
 
 def test_one_run_alone(toy, tmp_path):

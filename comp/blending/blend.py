@@ -11,10 +11,12 @@ from itertools import product
 
 import numpy as np
 
-from comp.masks.cleanup import remove_small
+from comp.masks.cleaner import Cleaner
 from comp.masks.decide import FULL, decide
+from comp.masks.rules import NO_RULES, Rules
 from comp.metrics.counts import count_image
 
+INT32 = int(np.iinfo(np.int32).max)
 BAND_PIXELS = 1 << 24  # of one plane, that are blended and counted at once
 
 
@@ -29,6 +31,7 @@ class Source:
         n_images, n_columns: N and C.
         planes: (image, column) -> (K, H, W) uint8 or uint16 on the grid of `full`.
         labels: image -> labels as comp.data reads them, 255 where nothing is scored.
+        presence: (image, column) -> (K,) float in [0, 1], what an auxiliary classifier says, or None.
     """
 
     task: str
@@ -38,6 +41,7 @@ class Source:
     n_columns: int
     planes: Callable[[int, int], np.ndarray]
     labels: Callable[[int], np.ndarray]
+    presence: Callable[[int, int], np.ndarray | None] | None = None
 
 
 def common_full(dtypes: Iterable[np.dtype]) -> int:
@@ -74,14 +78,32 @@ def weighted_sum(planes: Sequence[np.ndarray], weights: Sequence[int], full: int
     total = int(sum(weights))
     if total <= 0 or min(weights) < 0:
         raise ValueError(f"weights must be >= 0 with a positive sum, got {list(weights)}")
-    dtype = np.int32 if total * full <= np.iinfo(np.int32).max else np.int64
-    summed: np.ndarray | None = None
-    for q, weight in zip(planes, weights, strict=True):
-        if weight == 0:
-            continue
-        term = np.multiply(q, dtype(weight), dtype=dtype)
-        summed = term if summed is None else np.add(summed, term, out=summed)
-    assert summed is not None
+    return add_planes(planes, weights, np.int32 if total * full <= INT32 else np.int64)
+
+
+def add_planes(
+    planes: Sequence[np.ndarray], weights: Sequence[int], dtype: type[np.signedinteger] | type
+) -> np.ndarray:
+    """``sum_m weights[m] * planes[m]`` of arrays of one shape, uint8 or uint16, in a dtype given; it may wrap.
+
+    Several planes in one pass: what numpy does plane by plane costs five times as much.
+    """
+    from comp.blending.kernels import add_four
+
+    used = [m for m, weight in enumerate(weights) if weight]
+    summed = np.empty(planes[0].shape, dtype)
+    if not used:
+        summed[...] = 0
+        return summed
+    out, by_four = summed.reshape(-1), np.zeros((-(-len(used) // 4), 4), dtype)
+    by_four.reshape(-1)[: len(used)] = np.array([weights[m] for m in used]).astype(dtype)
+    flat = []
+    for m in used + used[:1] * (by_four.size - len(used)):
+        flat.append(planes[m].reshape(-1))
+        flat[-1].flags.writeable = False  # one type for the compiled loop, whatever the source
+    for i, four in enumerate(by_four):
+        a, b, c, d = flat[4 * i : 4 * i + 4]
+        add_four(out, (a, b, c, d), four, i == 0)
     return summed
 
 
@@ -92,11 +114,67 @@ def blend_mask(
     full: int,
     thresholds: Sequence[float] | None = None,
     min_area_px: int = 0,
+    rules: Rules = NO_RULES,
+    presence: np.ndarray | None = None,
 ) -> np.ndarray:
     """Blend, decide once, clean up. Shapes and dtypes as `weighted_sum` and `decide` state them."""
-    summed = weighted_sum(planes, weights, full)
-    mask = decide(summed, task, thresholds, full=full * int(sum(weights)))
-    return remove_small(mask, task, min_area_px) if min_area_px > 1 else mask
+    return make_mask(
+        lambda rows: [q[:, rows] for q in planes], planes[0].shape,
+        weights, task, full, thresholds, min_area_px, rules, presence,
+    )  # fmt: skip
+
+
+def make_mask(
+    read: Callable[[slice], Sequence[np.ndarray]],
+    shape: Sequence[int],
+    weights: Sequence[int],
+    task: str,
+    full: int,
+    thresholds: Sequence[float] | None,
+    min_area_px: int = 0,
+    rules: Rules = NO_RULES,
+    presence: np.ndarray | None = None,
+) -> np.ndarray:
+    """The mask of one image, out of fold or of a submission; a large one by bands of rows, with the same answer.
+
+    Args:
+        read: rows -> their planes (K, h, W), one for each of `weights`, on the grid of `full`.
+        shape: (K, H, W).
+        presence: (K,) as `mean_presence` returns it; needed where the rules ask for it.
+    """
+    n_planes, height, width = shape
+    whole = full * int(sum(weights))
+    cleaner = Cleaner(
+        height, width, n_planes, task, whole, thresholds, min_area_px, rules, presence
+    )
+    for rows in bands_of(shape):
+        cleaner.add(weighted_sum(read(rows), weights, full))
+    return cleaner.clean()
+
+
+def mean_presence(said: Iterable[tuple[int, np.ndarray | None]]) -> np.ndarray | None:
+    """What auxiliary classifiers say together: the mean of those that there are, by weight.
+
+    Args:
+        said: weight and (K,) float in [0, 1], or None, of each member, in a fixed order.
+
+    Returns:
+        (K,) float64; None where no member with weight has a classifier.
+    """
+    total, summed = 0, None
+    for weight, answer in said:
+        if weight and answer is not None:
+            term = weight * answer.astype(np.float64)
+            summed = term if summed is None else summed + term
+            total += weight
+    return None if summed is None else summed / total
+
+
+def blend_presence(source: Source, image: int, weights: Sequence[int]) -> np.ndarray | None:
+    """As `mean_presence`, of one image."""
+    if source.presence is None:
+        return None
+    return mean_presence((w, source.presence(image, c)) for c, w in enumerate(weights) if w)
 
 
 def blend_counts(
@@ -105,6 +183,7 @@ def blend_counts(
     weights: Sequence[int],
     thresholds: Sequence[float] | None = None,
     min_area_px: int = 0,
+    rules: Rules = NO_RULES,
 ) -> np.ndarray:
     """Count a blend on whole images, by the same steps as a submission.
 
@@ -116,18 +195,29 @@ def blend_counts(
         (len(images), K, 4) int64: tp, fp, fn, tn.
     """
     counts = np.zeros((len(images), source.n_classes, 4), np.int64)
+    cleaned = min_area_px > 1 or bool(rules)
     for row, image in enumerate(images):
         labels = source.labels(int(image))
-        if min_area_px > 1:
-            whole = blend_image(source, int(image), weights, thresholds, min_area_px)
+        if cleaned:
+            whole = blend_image(source, int(image), weights, thresholds, min_area_px, rules)
+            counts[row] = count_bands(whole, labels, source.task, source.n_classes)
+            continue
         for rows in bands_of(labels.shape):
-            if min_area_px > 1:
-                mask = whole[..., rows, :]
-            else:
-                mask = blend_rows(source, int(image), weights, thresholds, rows)
+            mask = blend_rows(source, int(image), weights, thresholds, rows)
             part = np.asarray(labels[..., rows, :])
             counts[row] += count_image(mask, part, source.task, source.n_classes)
     return counts
+
+
+def count_bands(mask: np.ndarray, labels: np.ndarray, task: str, n_classes: int) -> np.ndarray:
+    """As `count_image`, a large image band by band: (K, 4) int64."""
+    return sum(
+        (
+            count_image(mask[..., rows, :], np.asarray(labels[..., rows, :]), task, n_classes)
+            for rows in bands_of(labels.shape)
+        ),
+        np.zeros((n_classes, 4), np.int64),
+    )
 
 
 def bands_of(shape: Sequence[int]) -> list[slice]:
@@ -135,6 +225,17 @@ def bands_of(shape: Sequence[int]) -> list[slice]:
     height, width = shape[-2:]
     step = max(1, BAND_PIXELS // max(1, width))
     return [slice(top, min(height, top + step)) for top in range(0, height, step)]
+
+
+def reader(
+    source: Source, image: int, weights: Sequence[int]
+) -> tuple[Callable[[slice], list[np.ndarray]], list[int]]:
+    """How to read rows of the columns with weight, and their weights."""
+    used = [c for c, weight in enumerate(weights) if weight]
+    return (
+        lambda rows: [np.asarray(source.planes(image, c)[:, rows]) for c in used],
+        [int(weights[c]) for c in used],
+    )
 
 
 def blend_rows(
@@ -145,9 +246,9 @@ def blend_rows(
     rows: slice,
 ) -> np.ndarray:
     """The mask of some rows of one image, not cleaned up; of a large one no more is held in memory."""
-    used = [c for c, weight in enumerate(weights) if weight]
-    planes = [np.asarray(source.planes(image, c)[:, rows]) for c in used]
-    return blend_mask(planes, [weights[c] for c in used], source.task, source.full, thresholds)
+    read, used = reader(source, image, weights)
+    summed = weighted_sum(read(rows), used, source.full)
+    return decide(summed, source.task, thresholds, full=source.full * sum(used))
 
 
 def blend_image(
@@ -156,13 +257,15 @@ def blend_image(
     weights: Sequence[int],
     thresholds: Sequence[float] | None,
     min_area_px: int = 0,
+    rules: Rules = NO_RULES,
 ) -> np.ndarray:
     """The mask of one image; as `blend_mask`, by bands of rows where it is large."""
-    shape = source.labels(image).shape
-    mask = np.empty(shape, np.uint8)
-    for rows in bands_of(shape):
-        mask[..., rows, :] = blend_rows(source, image, weights, thresholds, rows)
-    return remove_small(mask, source.task, min_area_px, out=mask)
+    read, used = reader(source, image, weights)
+    shape = (source.n_classes, *source.labels(image).shape[-2:])
+    presence = blend_presence(source, image, weights) if rules.presence else None
+    return make_mask(
+        read, shape, used, source.task, source.full, thresholds, min_area_px, rules, presence
+    )
 
 
 def single_counts(source: Source) -> np.ndarray:

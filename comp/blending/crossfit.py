@@ -1,24 +1,25 @@
 """What a fitted ensemble is really worth: everything fitted is fitted again without the images it is scored on.
 
 For each part (a fold, or one of five parts of a single fold's images) views, weights, method, thresholds,
-minimum area and which member is the best single come from the other parts only. The labels of a part
+clean-up and which member is the best single come from the other parts only. The labels of a part
 cannot reach what is scored on it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from comp.blending.blend import Source, blend_counts, single_counts
-from comp.blending.cleaning import fit_min_area
+from comp.blending.cleaning import fit_clean_up
+from comp.blending.parts import make_parts as make_parts
+from comp.blending.parts import paired_error as paired_error
 from comp.blending.pool import MAX_ENTRIES, Pool, make_pool
 from comp.blending.search import Objective, Thresholds, Weights, equal, search, signed_score
-
-PARTS = 5
-UNITS = 400  # jackknife groups at most
+from comp.masks.rules import NO_RULES, Rules
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Fit:
         columns: the column (view) taken for each member.
         weights: one integer a column; columns not taken have 0.
         thresholds: one a plane; None for multiclass.
+        rules: clean-up beyond the smallest object.
+        clean_up_seconds: that looking for clean-up took.
     """
 
     columns: tuple[int, ...]
@@ -36,6 +39,8 @@ class Fit:
     thresholds: Thresholds
     min_area_px: int
     method: str
+    rules: Rules = NO_RULES
+    clean_up_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class CrossFit:
         cross_fitted: each image by what was chosen without its part; None when there are fewer than two.
         uniform, single: the same for the simpler answers; with fewer than two parts as fitted.
         n_searched: images whose disputed pixels the search held in memory.
+        pool: those pixels.
     """
 
     parts: np.ndarray
@@ -68,39 +74,13 @@ class CrossFit:
     uniform: np.ndarray
     single: np.ndarray
     n_searched: int
+    pool: Pool
 
     @property
     def single_as_fitted(self) -> np.ndarray:
         """The column that scores best on all images."""
         found: np.ndarray = self.singles[self.single_fit.columns[0]]
         return found
-
-
-def make_parts(folds: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
-    """Give each image the part it is held out with.
-
-    Args:
-        folds: (N,) integers. Two or more different folds are the parts.
-        groups: (N,) with one fold, images of one group share one of five parts; None: each by itself.
-
-    Returns:
-        (N,) int64 in 0..P-1; P is 1 when nothing can be held out.
-    """
-    values, parts = np.unique(np.asarray(folds), return_inverse=True)
-    if len(values) > 1:
-        return parts.astype(np.int64)
-    names = [str(i) for i in range(len(folds))] if groups is None else list(groups)
-    unique, member, sizes = np.unique(np.asarray(names), return_inverse=True, return_counts=True)
-    order = np.random.default_rng(0).permutation(len(unique))
-    order = order[
-        np.argsort(-sizes[order], kind="stable")
-    ]  # large groups first, into the emptiest part
-    load = np.zeros(max(1, min(PARTS, len(unique))), np.int64)
-    part_of = np.zeros(len(unique), np.int64)
-    for group in order:
-        part_of[group] = int(np.argmin(load))
-        load[part_of[group]] += sizes[group]
-    return part_of[member].astype(np.int64)
 
 
 def fit_blend(
@@ -112,19 +92,30 @@ def fit_blend(
     metric: str,
     method: str = "auto",
     clean_up: bool = True,
+    rules: bool = True,
+    parts: np.ndarray | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Fit:
-    """Choose views, weights, thresholds and minimum area on `rows` of the pool's images, and on no others.
+    """Choose views, weights, thresholds and clean-up on `rows` of the pool's images, and on no others.
 
     Args:
         members: for each member, the columns that are its views.
         singles: (C, N, K, 4) counts of each column alone.
+        clean_up, rules: look for a smallest object; for more than that.
+        parts, groups: (N,) as `fit_clean_up` takes them.
     """
     images = pool.images[rows]
     columns = best_views(members, singles[:, images], metric)
     objective = Objective(pool.narrow(rows, columns), metric)
-    weights, thresholds, _, found = search(objective, method)
-    area = fit_min_area(source, images, weights, thresholds, metric) if clean_up else 0
-    return Fit(columns, weights, thresholds, area, found)
+    inner = None if parts is None else parts[images]
+    units = None if groups is None else [groups[i] for i in images]
+    weights, thresholds, _, found = search(objective, method, inner, units)
+    if not clean_up:
+        return Fit(columns, weights, thresholds, 0, found)
+    started = time.monotonic()
+    clean = fit_clean_up(source, images, weights, thresholds, metric, parts, groups, rules)
+    seconds = time.monotonic() - started
+    return Fit(columns, weights, clean.thresholds, clean.min_area_px, found, clean.rules, seconds)
 
 
 def best_views(
@@ -144,6 +135,9 @@ def cross_fit(
     method: str = "auto",
     clean_up: bool = True,
     max_entries: int = MAX_ENTRIES,
+    rules: bool = True,
+    groups: Sequence[str] | None = None,
+    singles: np.ndarray | None = None,
 ) -> CrossFit:
     """Fit on everything, then without each part, and count each fit on whole images.
 
@@ -151,12 +145,16 @@ def cross_fit(
         members: for each member, the columns that are its views.
         parts: (N,) as `make_parts` returns.
         method: auto, or a key of `search.METHODS`.
+        clean_up, rules: as `fit_blend` takes them.
+        singles: (C, N, K, 4) as `single_counts` returns them, where they are known.
+        groups: (N,) images of one group are one unit where the gain of a rule is judged.
     """
-    singles = single_counts(source)
+    asked = (clean_up, rules, parts, groups)
+    singles = single_counts(source) if singles is None else singles
     pool = make_pool(source, max_entries)
     where = parts[pool.images]
     everything = np.arange(len(pool.images))
-    fit = fit_blend(source, pool, everything, members, singles, metric, method, clean_up)
+    fit = fit_blend(source, pool, everything, members, singles, metric, method, *asked)
     every = np.arange(source.n_images)
     uniform_fit, single_fit = plain_fits(source, members, singles, metric)
     uniform_as_fitted = fit_counts(source, every, uniform_fit)
@@ -171,7 +169,7 @@ def cross_fit(
         for part in numbers:
             held, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
             rows = np.flatnonzero(where != part)
-            found = fit_blend(source, pool, rows, members, singles, metric, method, clean_up)
+            found = fit_blend(source, pool, rows, members, singles, metric, method, *asked)
             cross_fitted[held] = fit_counts(source, held, found)
             equals, one = plain_fits(source, members, singles[:, others], metric)
             if equals != uniform_fit:
@@ -193,6 +191,7 @@ def cross_fit(
         uniform=uniform,
         single=single,
         n_searched=len(pool.images),
+        pool=pool,
     )
 
 
@@ -214,35 +213,4 @@ def plain_fit(source: Source, columns: tuple[int, ...]) -> Fit:
 
 def fit_counts(source: Source, images: np.ndarray, fit: Fit) -> np.ndarray:
     """Count `fit` on whole images, by the steps of a submission: (len(images), K, 4) int64."""
-    return blend_counts(source, images, fit.weights, fit.thresholds, fit.min_area_px)
-
-
-def paired_error(
-    metric: str, a: np.ndarray, b: np.ndarray, groups: Sequence[str] | None = None
-) -> float:
-    """Standard error of ``score(a) - score(b)`` by the delete-one jackknife over images or groups.
-
-    For a mean over images without groups this is exactly the standard error of the mean difference.
-    More than `UNITS` images or groups are first put together, by a seeded order, into that many.
-
-    Args:
-        a, b: (N, K, 4) counts on the same images.
-        groups: (N,) images of one group are left out together.
-
-    Returns:
-        infinity with fewer than two units, or where a score is undefined.
-    """
-    names = [str(i) for i in range(len(a))] if groups is None else list(groups)
-    unique, unit = np.unique(np.asarray(names), return_inverse=True)
-    n_units = min(len(unique), UNITS)
-    if n_units < 2:
-        return float("inf")
-    shuffled = np.random.default_rng(0).permutation(len(unique)) % n_units
-    unit = shuffled[unit]
-    without = np.empty(n_units)
-    for left_out in range(n_units):
-        rows = unit != left_out
-        without[left_out] = signed_score(metric, a[rows]) - signed_score(metric, b[rows])
-    if not np.isfinite(without).all():
-        return float("inf")
-    return float(np.sqrt((n_units - 1) * np.mean((without - without.mean()) ** 2)))
+    return blend_counts(source, images, fit.weights, fit.thresholds, fit.min_area_px, fit.rules)

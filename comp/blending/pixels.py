@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from comp.blending.blend import Source
+from comp.blending.blend import Source, add_planes
 from comp.config import IGNORE
 from comp.masks.decide import level
 
@@ -25,29 +26,26 @@ class Pixels:
     """The disputed pixels of one plane (multiclass: of all planes at once) over the images of a pool."""
 
     q: np.ndarray  # (C, D) or (C, D, K), uint8 or uint16
-    truth: np.ndarray  # (D,) uint8
+    truth: np.ndarray  # (D,) uint8; of a plane 0 before 1 in each image
     bounds: np.ndarray  # (n + 1,) int64: image i owns [bounds[i], bounds[i + 1])
-    memo: tuple[tuple[int, ...], np.ndarray] | None = field(default=None)
+    memo: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict)
 
-    def sums(self, weights: tuple[int, ...]) -> np.ndarray:
-        """The blend (D,) or (D, K) int32; the last one is remembered."""
-        if self.memo is None or self.memo[0] != weights:
-            self.memo = (weights, self.slopes(weights))
-        return self.memo[1]
+    @cached_property
+    def segments(self) -> np.ndarray:
+        """(2 n + 1,) int64: the false pixels of image i are segment 2 i, its true ones 2 i + 1."""
+        middles = self.bounds[1:] - self.add_up(self.truth)
+        inner = np.stack([middles, self.bounds[1:]], axis=1).reshape(-1)
+        return np.concatenate([self.bounds[:1], inner])
 
-    def slopes(self, direction: Sequence[int]) -> np.ndarray:
-        """What one step along `direction` adds; as `sums`, not remembered."""
-        summed: np.ndarray | None = None
-        for q, weight in zip(self.q, direction, strict=True):
-            if weight == 0:
-                continue
-            if summed is None:
-                summed = np.multiply(q, np.int32(weight), dtype=np.int32)
-            elif abs(weight) == 1:
-                (np.add if weight > 0 else np.subtract)(summed, q, out=summed)
-            else:
-                summed += np.multiply(q, np.int32(weight), dtype=np.int32)
-        return np.zeros(self.q.shape[1:], np.int32) if summed is None else summed
+    def sums(self, weights: tuple[int, ...], dtype: type = np.int32) -> np.ndarray:
+        """The blend (D,) or (D, K); the last two are remembered. Weights may be below 0; uint16 wraps."""
+        found = self.memo.pop(weights, None)
+        if found is None or found.dtype != dtype:
+            found = add_planes(list(self.q), weights, dtype)
+        while len(self.memo) > 1:
+            self.memo.pop(next(iter(self.memo)))
+        self.memo[weights] = found
+        return found
 
     def take(self, rows: np.ndarray, keep: np.ndarray) -> Pixels:
         """Only the images `rows` (ascending), and of them only the pixels that `keep` (D,) marks."""
@@ -128,7 +126,8 @@ def disputed(
         least, most = stack[:, k].min(axis=0), stack[:, k].max(axis=0)
         sure = (least >= high) & scored
         keep = (most >= low) & (least < high) & scored
-        pixels.append((np.ascontiguousarray(stack[:, k, keep]), flat[keep]))
+        kept = np.concatenate([np.flatnonzero(keep & (flat == label)) for label in (0, 1)])
+        pixels.append((np.ascontiguousarray(stack[:, k, kept]), flat[kept]))
         decided[k] = np.bincount(flat[sure], minlength=2)[:2]
         support[k] = np.bincount(flat[scored], minlength=2)[:2]
     return pixels, decided, support

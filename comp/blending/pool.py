@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from comp.blending.blend import Source
 from comp.blending.pixels import LEVELS, Pixels, agreed, disputed, extremes, joined
 from comp.masks.decide import level
 
+BLOCK = 1024  # pixels that are blended at once: with the columns they stay in the first cache
 MAX_ENTRIES = (
     200_000_000  # stored values kept in memory; images beyond that are left out of the search
 )
@@ -90,48 +92,77 @@ class Pool:
             highest=highest,
         )
 
-    def line(
+    def along(
         self,
         base: Sequence[int],
         direction: Sequence[int],
-        grid: tuple[int, int, int],
+        deltas: Sequence[int],
         thresholds: Sequence[float] | None,
     ) -> np.ndarray:
-        """Count every blend ``base + delta * direction`` of a grid of deltas.
+        """Count every blend ``base + delta * direction``.
 
         Args:
-            base, direction: one integer a column; `direction` sums to 0 unless the grid has one value.
-            grid: low, step, number of values.
+            base, direction: one integer a column; `direction` sums to 0 unless there is one delta.
+            deltas: integers; no blend may have a weight below 0.
             thresholds: one a plane; None for multiclass.
 
         Returns:
-            (n_values, n, K, 4) int64: tp, fp, fn, tn.
+            (len(deltas), n, K, 4) int64: tp, fp, fn, tn.
         """
         from comp.blending import kernels
 
-        low, step, n_values = grid
         self._check(np.abs(base) + np.abs(direction), thresholds)
-        total = sum(base) + low * sum(direction)
+        shared = int(np.gcd.reduce([*base, *deltas]))  # the same blends in smaller numbers
+        base, deltas = [b // shared for b in base], [d // shared for d in deltas]
+        total = sum(base) + deltas[0] * sum(direction)
+        dtype = narrowest(total * self.full) if thresholds is not None else np.int32
+        steps = np.asarray(deltas).astype(dtype)
         tables = []
         for k, pixels in enumerate(self.pixels):
-            starts, ends = pixels.bounds[:-1], pixels.bounds[1:]
-            sums, slopes = pixels.sums(tuple(base)), pixels.slopes(direction)
+            sums, slopes = (pixels.sums(tuple(one), dtype) for one in (base, direction))
             if thresholds is None:
-                table = kernels.line_argmax(
-                    sums, slopes, pixels.truth, starts, ends, low, step, n_values
-                )
+                starts, ends = pixels.bounds[:-1], pixels.bounds[1:]
+                table = kernels.line_argmax(sums, slopes, pixels.truth, starts, ends, steps)
                 tables.append(table[..., ::-1])
             else:
-                cut = level(thresholds[k], self.full * total)
-                table = kernels.line_planes(
-                    sums, slopes, pixels.truth, starts, ends, cut, low, step, n_values
-                )
-                tables.append(table[:, :, None, :])
+                cut, room = level(thresholds[k], self.full * total), np.empty(BLOCK, dtype)
+                on = kernels.line_planes(sums, slopes, steps, cut, pixels.segments, room)
+                tables.append(on.reshape(len(steps), -1, 1, 2))
         return self._counts(np.concatenate(tables, axis=2))
 
     def count(self, weights: Sequence[int], thresholds: Sequence[float] | None) -> np.ndarray:
         """Count one blend. Returns (n, K, 4) int64."""
-        return self.line(weights, [0] * self.n_columns, (0, 1, 1), thresholds)[0]
+        return self.along(weights, [0] * self.n_columns, [0], thresholds)[0]
+
+    def counts_of(self, weights: np.ndarray, thresholds: Sequence[float] | None) -> np.ndarray:
+        """Count many blends.
+
+        Args:
+            weights: (V, C) integers >= 0.
+
+        Returns:
+            (V, n, K, 4) int64: tp, fp, fn, tn.
+        """
+        from comp.blending.kernels import many_planes
+
+        weights = np.asarray(weights, np.int64)
+        if thresholds is None:
+            return np.concatenate([self.count(tuple(w.tolist()), None)[None] for w in weights])
+        self._check(weights.sum(axis=0), thresholds)
+        weights = weights // np.gcd.reduce(weights, axis=1)[:, None]
+        totals = weights.sum(axis=1)
+        dtype = narrowest(int(totals.max()) * self.full)
+        used = [*self.columns, *self.columns[:1] * (-len(self.columns) % 4)]
+        taken = weights[:, used]
+        taken[:, len(self.columns) :] = 0
+        tables = []  # of the columns that may have weight only, filled up to a multiple of four
+        for pixels, threshold in zip(self.pixels, thresholds, strict=True):
+            cuts = np.array([level(threshold, self.full * int(t)) for t in totals], dtype)
+            q = pixels.q if len(used) == len(pixels.q) else pixels.q[used]
+            room = np.empty(BLOCK, dtype)
+            on = many_planes(q, taken.astype(dtype), cuts, pixels.segments, room)
+            tables.append(on.reshape(len(weights), -1, 1, 2))
+        return self._counts(np.concatenate(tables, axis=2))
 
     def levels(self, weights: Sequence[int]) -> np.ndarray:
         """Count one blend at every threshold of `LEVELS`.
@@ -171,6 +202,13 @@ class Pool:
         on = on + self.decided
         fp, tp = on[..., 0], on[..., 1]
         return np.stack([tp, fp, self.support[..., 1] - tp, self.support[..., 0] - fp], axis=-1)
+
+
+def narrowest(largest: int) -> type[np.unsignedinteger[Any] | np.signedinteger[Any]]:
+    """The dtype of sums up to `largest`: twice as many uint16 as int32 fit into a vector."""
+    if largest <= np.iinfo(np.uint16).max:
+        return np.uint16
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
 def make_pool(source: Source, max_entries: int = MAX_ENTRIES) -> Pool:

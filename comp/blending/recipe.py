@@ -13,6 +13,7 @@ from typing import Any
 
 from comp import files
 from comp.errors import DataError, RunMismatchError, some
+from comp.masks.rules import NO_RULES, Rules, problems_of
 
 VERSION = 1
 
@@ -75,6 +76,7 @@ class Recipe:
         method: how the weights were found.
         reason: why `chosen`, in a sentence.
         created: ISO 8601, UTC.
+        clean_up: what is done beyond the smallest object; in JSON only where it is something.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Recipe:
     n_images: int
     created: str
     version: int = VERSION
+    clean_up: Rules = NO_RULES
 
     @property
     def weights(self) -> list[int]:
@@ -103,7 +106,10 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return dataclasses.asdict(self)
+        value = {**dataclasses.asdict(self), "clean_up": self.clean_up.to_json()}
+        if not self.clean_up:
+            del value["clean_up"]
+        return value
 
     @staticmethod
     def from_json(value: Any, where: str) -> Recipe:
@@ -132,20 +138,25 @@ class Recipe:
             value["folds"] = tuple(value["folds"])
             thresholds = value["thresholds"]
             value["thresholds"] = None if thresholds is None else tuple(thresholds)
+            value["clean_up"] = Rules.from_json(value.get("clean_up", {}))
             recipe = Recipe(**value)
+            _check(recipe, where)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(
                 f"{where}: not a whole recipe ({error}); run `comp ensemble` again"
             ) from error
-        _check(recipe, where)
         return recipe
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    """Refuse numbers that no blend can have."""
+    """Refuse numbers that no blend can have, and names that lead elsewhere."""
     problems = []
     if not recipe.members:
         problems.append("no members")
+    names = [recipe.name, recipe.competition, *(m.run for m in recipe.members)]
+    names += [m.views for m in recipe.members]  # each is part of a file's name
+    if unsafe := [name for name in names if not files.SAFE_NAME.fullmatch(name)]:
+        problems.append(f"names that are none: {some(map(repr, unsafe))}")
     bad = [m.run for m in recipe.members if type(m.weight) is not int or m.weight <= 0]
     if bad:
         problems.append(f"weights must be integers above 0: {some(bad)}")
@@ -157,6 +168,7 @@ def _check(recipe: Recipe, where: str) -> None:
         problems.append(f"thresholds must lie between 0 and 1, got {list(recipe.thresholds or ())}")
     if type(recipe.min_area_px) is not int or recipe.min_area_px < 0:
         problems.append(f"min_area_px must be an integer >= 0, got {recipe.min_area_px!r}")
+    problems += problems_of(recipe.clean_up, recipe.task, len(recipe.classes))
     if problems:
         raise DataError(f"{where}: {'; '.join(problems)}")
 

@@ -1,249 +1,166 @@
-"""Weights and thresholds fitted on disputed pixels; every score is exact for the images fitted on.
+"""The choice among searches, made on images that were not fitted on: method, shrinkage and thresholds.
 
-Weights are integers out of 1000 (uniform ones are all equal, whatever their sum, so that they are exactly
-uniform). What is found here is optimistic on those images: comp.blending.crossfit says by how much.
+What fits best is often what fits noise. So each candidate is fitted without each of the parts in turn and counted
+on that part, and the best is fitted on all images. (On drawn members the rule of one standard error, Breiman et al.
+1984, was no better; comp.blending.choice asks for one against uniform anyway.) What is found is still optimistic on
+those images: comp.blending.crossfit does all of this inside each of its own parts, and says by how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from comp.blending.pixels import HALF, LEVELS
-from comp.blending.pool import Pool
-from comp.metrics.scores import find_metric
+from comp.blending.methods import METHODS, climb
+from comp.blending.objective import (
+    GAIN,
+    TOTAL,
+    Objective,
+    Thresholds,
+    Weights,
+    equal,
+    fit_thresholds,
+    half,
+    in_steps,
+    near,
+    signed_score,
+    uniform,
+)
 
-TOTAL = 1000
-STEP = 10  # weights move in hundredths: finer ones fit noise
-ROUNDS = 20  # picks of the greedy search, 5 % each; the best split of pairs refines them
-GAIN = 1e-9  # a smaller improvement is rounding
+__all__ = [
+    "GAIN",
+    "METHODS",
+    "Objective",
+    "Thresholds",
+    "Weights",
+    "equal",
+    "search",
+    "signed_score",
+]
 
-Weights = tuple[int, ...]
-Thresholds = tuple[float, ...] | None
+TRIED = ("logloss", "coordinate")  # bags cost more than both and were no better on drawn members
+KEPT = (50, 100)  # per cent of the way from uniform to the fitted weights
+INNER = 3  # parts; more cost more
+EVERY = 4  # levels of 1/255: finer thresholds fit noise
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What a search maximises: `metric` over the pool's images, signed so that more is better."""
+class Candidate:
+    """One way to fit a blend; `kept` per cent of the way from uniform to what `method` finds."""
 
-    pool: Pool
-    metric: str
-
-    def score(self, counts: np.ndarray) -> float:
-        """Score counts (n, K, 4); an undefined score is minus infinity."""
-        return signed_score(self.metric, counts)
-
-    def at(self, weights: Weights, thresholds: Thresholds) -> float:
-        """Score one blend."""
-        return self.score(self.pool.count(weights, thresholds))
+    method: str
+    kept: int
+    moved: bool  # thresholds are fitted too
 
 
-def signed_score(metric: str, counts: np.ndarray) -> float:
-    """Score counts (n, K, 4) so that more is better; an undefined score is minus infinity."""
-    found = find_metric(metric)
-    value = float(found.score(counts))
-    if np.isnan(value):
-        return -np.inf
-    return value if found.greater_is_better else -value
+def candidates(objective: Objective) -> list[Candidate]:
+    """Uniform weights, and each method of `TRIED`, half-way and all the way, at one half and at fitted thresholds."""
+    several, classes = len(objective.pool.columns) > 1, objective.pool.task == "multiclass"
+    found = []
+    for kept in (0, *KEPT) if several else (0,):
+        for moved in (False,) if classes else (False, True):
+            methods = TRIED if kept else ("uniform",)
+            found += [Candidate(method, kept, moved) for method in methods]
+    return found
 
 
-def half(objective: Objective) -> Thresholds:
-    """Threshold 0.5 for each plane; None for multiclass, which has none."""
-    if objective.pool.task == "multiclass":
-        return None
-    return (0.5,) * objective.pool.n_classes
-
-
-def equal(columns: Sequence[int], n_columns: int) -> Weights:
-    """Equal weights for `columns`, 0 for the others; exactly equal, so they need not sum to 1000."""
-    each = TOTAL // len(columns) if TOTAL % len(columns) == 0 else 1
-    return tuple(each if c in columns else 0 for c in range(n_columns))
-
-
-def uniform(objective: Objective, thresholds: Thresholds) -> Weights:
-    """Equal weights, nothing fitted."""
-    return equal(objective.pool.columns, objective.pool.n_columns)
-
-
-def greedy(objective: Objective, thresholds: Thresholds) -> Weights:
-    """Pick the column that helps most, with replacement, `ROUNDS` times; keep the best whole prefix.
-
-    Caruana et al. 2004, "Ensemble selection from libraries of models". Never worse than uniform.
-    """
-    pool = objective.pool
-    n, columns = pool.n_columns, pool.columns
-    start = uniform(objective, thresholds)
-    best, best_score = start, objective.at(start, thresholds)
-    picks = [0] * n
-    for picked in range(1, ROUNDS + 1):
-        scores = []
-        for column in columns:
-            one = [int(c == column) for c in range(n)]
-            counts = pool.line(picks, one, (1, 1, 1), thresholds)
-            scores.append(objective.score(counts[0]))
-        winner = int(np.argmax(scores))
-        picks[columns[winner]] += 1
-        whole = TOTAL % picked == 0 and (TOTAL // picked) % STEP == 0
-        if whole and scores[winner] > best_score + GAIN:
-            best, best_score = tuple(p * (TOTAL // picked) for p in picks), scores[winner]
-    return best
-
-
-def coordinate(objective: Objective, thresholds: Thresholds) -> Weights:
-    """Move weight between two columns along exact lines until no move helps; several starts.
-
-    Starts: the greedy answer, uniform (in steps of 10) and the best single column. Never worse than
-    greedy, hence never worse than uniform.
-    """
-    columns = objective.pool.columns
-    found = greedy(objective, thresholds)
-    if len(columns) == 1:
-        return found
-    best, best_score = found, objective.at(found, thresholds)
-    starts = [in_steps(found), in_steps(uniform(objective, thresholds))]
-    if len(columns) <= 12:
-        singles = [
-            tuple(TOTAL * (c == column) for c in range(objective.pool.n_columns))
-            for column in columns
-        ]
-        starts.append(max(singles, key=lambda weights: objective.at(weights, thresholds)))
-    for start in dict.fromkeys(starts):
-        weights, score = climb(objective, start, thresholds)
-        if score > best_score + GAIN:
-            best, best_score = weights, score
-    return best
-
-
-def climb(objective: Objective, start: Weights, thresholds: Thresholds) -> tuple[Weights, float]:
-    """Sweep over pairs of columns, taking the best split of each pair's weight, until a sweep changes nothing."""
-    weights, score = list(start), objective.at(start, thresholds)
-    columns = objective.pool.columns
-    for _ in range(5):
-        before = score
-        for i, a in enumerate(columns):
-            for b in columns[i + 1 :]:
-                if weights[a] + weights[b] == 0:
-                    continue
-                delta, score = _best_on_line(objective, weights, (a, b), thresholds, score)
-                weights[a] += delta
-                weights[b] -= delta
-        if score <= before + GAIN:
-            break
-    return tuple(weights), score
-
-
-def _best_on_line(
+def search(
     objective: Objective,
-    weights: Sequence[int],
-    pair: tuple[int, int],
-    thresholds: Thresholds,
-    score: float,
-) -> tuple[int, float]:
-    """The move of weight from b to a that scores best, and its score; no move unless it gains."""
-    a, b = pair
-    direction = [int(c == a) - int(c == b) for c in range(len(weights))]
-    coarse = 1 if objective.pool.task != "multiclass" else 5
-    step = STEP * coarse
-    low = -(weights[a] // step) * step
-    n_values = (weights[b] - low) // step + 1
-    counts = objective.pool.line(weights, direction, (low, step, n_values), thresholds)
-    # Counts are exact at every value, but scoring one costs more than counting it: look coarsely first.
-    stay = -low // step
-    looked = {stay: score}
-
-    def look(values: Iterable[int]) -> int:
-        for v in values:
-            if 0 <= v < n_values and v not in looked:
-                looked[v] = objective.score(counts[v])
-        return max(looked, key=lambda v: (looked[v], -abs(v - stay)))
-
-    best = look(range(0, n_values, 8))
-    for stride in (4, 2, 1):
-        best = look((best - stride, best + stride))
-    if looked[best] <= score + GAIN:
-        return 0, score
-    return low + best * step, looked[best]
-
-
-def in_steps(weights: Weights) -> Weights:
-    """Scale weights to a sum of 1000 in multiples of `STEP`, by largest remainder."""
-    units = TOTAL // STEP
-    total = sum(weights)
-    floors = [w * units // total for w in weights]
-    rest = [w * units % total for w in weights]
-    for index in sorted(range(len(weights)), key=lambda i: (-rest[i], i))[: units - sum(floors)]:
-        floors[index] += 1
-    return tuple(f * STEP for f in floors)
-
-
-def fit_thresholds(objective: Objective, weights: Weights) -> tuple[Thresholds, float]:
-    """Choose each plane's threshold among all `LEVELS`; 0.5 unless another gains, nearest to 0.5 on ties.
-
-    Returns:
-        thresholds (None for multiclass) and the score there.
-    """
-    pool = objective.pool
-    if pool.task == "multiclass":
-        return None, objective.at(weights, None)
-    table = pool.levels(weights)
-    chosen = [HALF] * pool.n_classes
-    outward = sorted(range(len(LEVELS)), key=lambda v: abs(v - HALF))
-
-    def score_at(levels: list[int]) -> float:
-        return objective.score(np.stack([table[v, :, k] for k, v in enumerate(levels)], axis=1))
-
-    best = score_at(chosen)
-    for _ in range(1 if pool.n_classes == 1 else 2):
-        before = list(chosen)
-        for k in range(pool.n_classes):
-            for v in outward:
-                trial = [*chosen[:k], v, *chosen[k + 1 :]]
-                score = score_at(trial)
-                if score > best + GAIN:
-                    chosen, best = trial, score
-        if chosen == before:
-            break
-    return tuple(LEVELS[v] for v in chosen), best
-
-
-def search(objective: Objective, method: str) -> tuple[Weights, Thresholds, float, str]:
-    """Fit weights and thresholds in turn, among the columns of the objective's pool.
+    method: str,
+    parts: np.ndarray | None = None,
+    groups: Sequence[str] | None = None,
+) -> tuple[Weights, Thresholds, float, str]:
+    """Fit weights and thresholds among the columns of the objective's pool.
 
     Args:
-        method: a key of `METHODS`, or auto: uniform, and coordinate (which starts from greedy and never
-            loses to it) where it scores better.
+        method: a key of `METHODS`, which is then fitted as it is; or auto: one of `candidates`.
+        parts: (n,) for each image of the pool, for auto: images of one part are held out together, in `INNER`
+            lots. Default, and where there is only one: drawn by a seed.
+        groups: (n,) where parts are drawn, images of one group are held out together.
 
     Returns:
         weights, thresholds, the score on the fitted images, the method that found them.
     """
-    names = ["uniform", "coordinate"] if method == "auto" else [method]
-    best: tuple[Weights, Thresholds, float, str] | None = None
-    for name in names:
-        weights = METHODS[name](near(objective, half(objective)), half(objective))
-        thresholds, score = fit_thresholds(objective, weights)
-        if thresholds != half(objective) and name != "uniform":
-            closer = near(objective, thresholds)
-            again, _ = climb(closer, in_steps(weights), thresholds)
-            moved, moved_score = fit_thresholds(objective, again)
-            if moved_score > score + GAIN:
-                weights, thresholds, score = again, moved, moved_score
-        if best is None or score > best[2] + GAIN:
-            best = (weights, thresholds, score, name)
-    assert best is not None
+    if method != "auto":
+        weights = METHODS[method](near(objective, half(objective)), half(objective))
+        weights, thresholds, score = with_thresholds(objective, weights, method)
+        return weights, thresholds, score, method
+    counts = held_out_counts(objective, parts, groups)
+    chosen = choose({one: objective.score(found) for one, found in counts.items()})
+    weights, thresholds = fit_each(objective, [chosen])[chosen]
+    return weights, thresholds, objective.at(weights, thresholds), chosen.method
+
+
+def choose(scores: dict[Candidate, float]) -> Candidate:
+    """The candidate of the best score; of equals the first, which is the nearest to uniform."""
+    best, *others = scores
+    for one in others:
+        if scores[one] > scores[best] + GAIN:
+            best = one
     return best
 
 
-def near(objective: Objective, thresholds: Thresholds) -> Objective:
-    """The same objective with only the pixels that are disputed at these thresholds."""
-    if thresholds is None:
-        return objective
-    return replace(objective, pool=objective.pool.narrow(thresholds=thresholds))
+def held_out_counts(
+    objective: Objective, parts: np.ndarray | None, groups: Sequence[str] | None = None
+) -> dict[Candidate, np.ndarray]:
+    """Count each image by each candidate fitted without the image's part: (n, K, 4) each."""
+    pool, n = objective.pool, len(objective.pool.images)
+    asked = candidates(objective)
+    if parts is not None:
+        parts = np.unique(parts, return_inverse=True)[1] % INNER
+    if parts is None or len(np.unique(parts)) < 2:
+        names = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        parts = (np.random.default_rng(0).permutation(names.max() + 1) % INNER)[names]
+    if len(np.unique(parts)) < 2:
+        asked = asked[:1]
+        return {asked[0]: pool.count(uniform(objective, None), half(objective))}
+    counts = {one: np.zeros((n, pool.n_classes, 4), np.int64) for one in asked}
+    for part in np.unique(parts):
+        held, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+        fitted = fit_each(replace(objective, pool=pool.narrow(others)), asked)
+        there = pool.narrow(held)
+        for one, (weights, thresholds) in fitted.items():
+            counts[one][held] = there.count(weights, thresholds)
+    return counts
 
 
-METHODS: dict[str, Callable[[Objective, Thresholds], Weights]] = {
-    "uniform": uniform,
-    "greedy": greedy,
-    "coordinate": coordinate,
-}
+def fit_each(
+    objective: Objective, asked: list[Candidate]
+) -> dict[Candidate, tuple[Weights, Thresholds]]:
+    """Fit several candidates on one set of images; each method searches once."""
+    closer, cut = near(objective, half(objective)), half(objective)
+    flat = uniform(objective, cut)
+    searched = {name: METHODS[name](closer, cut) for name in {one.method for one in asked}}
+    found: dict[Candidate, tuple[Weights, Thresholds]] = {}
+    moved: dict[Weights, Thresholds] = {}
+    for one in asked:
+        weights = shrunk(searched[one.method], flat, one.kept)
+        if one.moved and weights not in moved:
+            moved[weights] = fit_thresholds(objective, weights, EVERY)[0]
+        found[one] = weights, moved[weights] if one.moved else cut
+    return found
+
+
+def shrunk(weights: Weights, flat: Weights, kept: int) -> Weights:
+    """`kept` per cent of the way from `flat` to `weights`."""
+    if kept == 0 or weights == flat:
+        return flat
+    share = [
+        kept * w * sum(flat) + (100 - kept) * f * TOTAL for w, f in zip(weights, flat, strict=True)
+    ]
+    return in_steps(tuple(share))
+
+
+def with_thresholds(
+    objective: Objective, weights: Weights, method: str
+) -> tuple[Weights, Thresholds, float]:
+    """Fit thresholds, and where they move the coordinate search's weights once more at them."""
+    thresholds, score = fit_thresholds(objective, weights)
+    if thresholds != half(objective) and method == "coordinate":
+        again, _ = climb(near(objective, thresholds), in_steps(weights), thresholds)
+        moved, moved_score = fit_thresholds(objective, again)
+        if moved_score > score + GAIN:
+            return again, moved, moved_score
+    return weights, thresholds, score

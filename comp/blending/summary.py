@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from comp.blending.choice import Choice
+from comp.blending.cleaning import LEAST, PIXELS, ROUNDS
 from comp.blending.crossfit import CrossFit
 from comp.blending.pixels import LEVELS
 from comp.blending.recipe import Scores
+from comp.masks.rules import in_words
 from comp.metrics.scores import per_class, score_counts
 
 
@@ -53,7 +55,9 @@ def make_scores(
 def describe_parts(
     result: CrossFit, folds: np.ndarray, names: Sequence[str], metric: str
 ) -> list[dict[str, Any]]:
-    """One row a held-out part: name, n_images, score, weights (column -> share), thresholds, min_area_px, method.
+    """One row a held-out part, with what was chosen without it.
+
+    Its keys: name, n_images, score, weights (column -> share), thresholds, clean_up (sentences), method.
 
     Args:
         folds: (N,) the fold of each image; parts are named by it where there are several.
@@ -72,7 +76,7 @@ def describe_parts(
                 "score": score_counts(metric, result.cross_fitted[held]),
                 "weights": {name: f"{100 * share:.3g} %" for name, share in shares.items()},
                 "thresholds": fit.thresholds,
-                "min_area_px": fit.min_area_px,
+                "clean_up": in_words(fit.rules, fit.min_area_px),
                 "method": fit.method,
             }
         )
@@ -96,6 +100,13 @@ def say_limits(
     if result.fit.thresholds is not None:
         notes.append(
             f"Thresholds were looked for from {LEVELS[0]:.3f} to {LEVELS[-1]:.3f} in steps of 1/255."
+        )
+    if result.fit.clean_up_seconds:
+        notes.append(
+            f"Clean-up: {ROUNDS} rules at most. A setting is judged by the mean of its own score (weight 2) and "
+            "those of its neighbours (1 each, along each of its numbers); a rule is used only where "
+            "choosing it gains one standard error on images that it was not chosen on. All rules are looked at "
+            f"on {PIXELS / 1e6:.0f} million pixels or {LEAST} images; of more, images are drawn by a seed."
         )
     if result.n_searched < len(result.parts):
         notes.append(

@@ -32,15 +32,18 @@ def ensemble(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="auto, uniform, greedy or coordinate")
+        str, typer.Option("--method", help="auto, uniform, logloss, greedy, bagged or coordinate")
     ] = "auto",
+    clean_up: Annotated[
+        str, typer.Option("--clean-up", help="none, area (smallest object only) or all rules")
+    ] = "all",
 ) -> None:
     """Fit weights, thresholds and clean-up on out-of-fold predictions; write the recipe."""
     from comp.commands.ensemble import run
 
     workspace, loaded, rest = place(root, competition, override)
     only_competition(rest)
-    run(workspace, loaded, member, name, views, method)
+    run(workspace, loaded, member, name, views, method, clean_up)
 
 
 def submit(
@@ -117,9 +120,38 @@ def leaderboard(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="also write the rows as JSON", show_default=False)
     ] = None,
+    runs: Annotated[
+        bool,
+        typer.Option(
+            "--runs",
+            help="the history of all runs, newest first, also of failed and deleted ones; each with what "
+            "differs from the earlier run that is most like it",
+        ),
+    ] = False,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help="with --runs: also write all columns as CSV", show_default=False
+        ),
+    ] = None,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            "--price-per-hour",
+            min=0.0,
+            help="with --runs: what an hour of one device costs",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List runs, ensembles and submissions with their scores."""
-    from comp.commands.leaderboard import run
+    from comp.commands.leaderboard import run, run_history
 
     workspace, loaded, _ = place(root, competition)
+    if runs:
+        run_history(workspace, loaded, json_file, csv_file, price_per_hour)
+        return
+    if csv_file is not None or price_per_hour is not None:
+        option = "--csv" if csv_file is not None else "--price-per-hour"
+        raise UsageError(f"{option} goes with --runs: comp leaderboard --runs {option} ...")
     run(workspace, loaded, json_file)

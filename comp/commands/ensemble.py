@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from comp.blending.blend import Source, blend_counts, common_full, to_grid
 from comp.blending.choice import Choice, choose
 from comp.blending.crossfit import CrossFit, Fit, cross_fit, make_parts
+from comp.blending.judged import Named, judge, say_worth
+from comp.blending.levels import read_levels
 from comp.blending.recipe import Member, Recipe, file_hashes, write_recipe
 from comp.blending.search import METHODS
 from comp.blending.summary import describe_parts, make_scores, say_limits
@@ -25,23 +27,31 @@ from comp.data.cache.open import open_cache
 from comp.data.folds.table import HELD_OUT, FoldTable, read_folds
 from comp.data.sources.records import find_records
 from comp.errors import DataError, RunMismatchError, UnknownNameError, UsageError, some
-from comp.files import Workspace, commit, digest, lock
+from comp.files import Workspace, commit, digest, lock, remove, write_json
 from comp.metrics.scores import find_metric, score_counts
+from comp.plots.ensemble_plots import plot_errors
 from comp.plots.ensemble_tables import render_ensemble, render_ensemble_lines
+from comp.plots.ensemble_values import PICTURE
 from comp.plots.tables import count_of
 from comp.registry import unknown
 from comp.store import Probs, Run
+from comp.store.heard import Answers, answer_hashes, read_answers
 from comp.store.members import check_alike, select_runs
+from comp.store.price import seconds_an_image
 from comp.store.whole import check_whole, verify_file
+
+CLEAN_UPS = ("none", "area", "all")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One member in one of its stored views; `probs` holds, for the fold of an image, its probabilities."""
+    """One member in one of its stored views; `probs` holds, for the fold of an image, its probabilities,
+    and `heard` what an auxiliary classifier says of it."""
 
     run: Run
     views: str
     probs: dict[int, Probs]
+    heard: dict[int, Answers | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -55,6 +65,7 @@ def run(
     name: str | None = None,
     views: Sequence[str] | None = None,
     method: str = "auto",
+    clean_up: str = "all",
 ) -> dict[str, Any]:
     """Fit, judge and write an ensemble; return its recipe's JSON value, with its scores also at the top.
 
@@ -63,6 +74,7 @@ def run(
         name: default: ensemble- and a hash of what it is made of.
         views: stored views to choose from; default: all that a member has.
         method: auto, or a key of `METHODS`.
+        clean_up: none; area, the smallest object only; all rules.
 
     Raises:
         RunMismatchError: members that cannot be blended, naming the difference.
@@ -70,6 +82,8 @@ def run(
     """
     if method != "auto" and method not in METHODS:
         raise UnknownNameError(f"--method: {unknown(method, ['auto', *METHODS], 'method')}")
+    if clean_up not in CLEAN_UPS:
+        raise UnknownNameError(f"--clean-up: {unknown(clean_up, CLEAN_UPS, 'clean-up')}")
     metric = find_metric(competition.metric_name)
     started = time.monotonic()
     check_whole(workspace, members)
@@ -97,24 +111,44 @@ def run(
         f"blending {count_of(len(runs), 'run')}, {count_of(len(columns), 'set')} of predictions, "
         f"{count_of(len(set(ids)), 'image')}"
     )
-    result = cross_fit(source, by_member, parts, metric.name, method)
+    singles = read_singles(workspace, source, columns, images, truth)
+    result = cross_fit(
+        source, by_member, parts, metric.name, method,
+        clean_up != "none", rules=clean_up == "all", groups=groups, singles=singles,
+    )  # fmt: skip
+    if clean_up != "none":
+        fits = [result.fit, *result.part_fits.values()]
+        seconds = sum(fit.clean_up_seconds for fit in fits)
+        print(f"clean-up: looked for in {seconds:.1f} s, {count_of(len(fits), 'time')}")
     choice = choose(result, metric.name, names, groups)
-    name = name or default_name(runs, names, method)
+    name = name or default_name(runs, names, method, clean_up)
     heldout, more = score_heldout(competition, columns, choice.fit, table, truth)
     notes += more
     recipe = make_recipe(name, competition, columns, result, choice, table, heldout)
     plain = recipe.to_json()
+    named = Named(
+        [column.run.name for column in columns],
+        [column.views for column in columns],
+        [seconds_an_image(column.run, column.views) for column in columns],
+        by_member,
+    )
+    judged = judge(source, result, named, metric.name, groups)
     folder = workspace.ensemble(name)
     with lock(folder / ".lock", wait_seconds=5):
         described = describe_parts(result, folds, names, metric.name)
         notes += say_limits(result, by_member, names, table.n_repeats)
-        commit(folder / "report.md", render_ensemble(plain, described, notes))
+        notes += say_worth(judged, len(runs), len(ids))
+        remove(folder / PICTURE)
+        if len(runs) > 1:
+            plot_errors(judged["errors"], folder / PICTURE)
+        write_json(folder / "judged.json", judged)
+        commit(folder / "report.md", render_ensemble(plain, described, notes, judged))
         write_recipe(folder / "recipe.json", recipe)
-    print(render_ensemble_lines(plain))
+    print(render_ensemble_lines(plain, judged))
     print(
         f"report: {workspace.relative(folder / 'report.md')} ({time.monotonic() - started:.1f} s)"
     )
-    return {**plain, **plain["scores"]}
+    return {**plain, **plain["scores"], "judged": judged}
 
 
 def check_folds(workspace: Workspace, runs: Sequence[Run], table: FoldTable) -> None:
@@ -146,7 +180,11 @@ def open_columns(
         for v in chosen:
             for fold, result in one.folds.items():
                 verify_file(one, fold, result, f"oof.{v}")
-            columns.append(Column(one, v, {fold: one.oof(fold, v) for fold in one.folds}))
+            heard = {
+                fold: read_answers(one, fold, "oof", v, len(result["classes"]))
+                for fold, result in one.folds.items()
+            }
+            columns.append(Column(one, v, {fold: one.oof(fold, v) for fold in one.folds}, heard))
     return columns, by_member
 
 
@@ -214,9 +252,36 @@ def make_source(
                     f"{column.name}, image {image_id!r}: expected probabilities of shape "
                     f"{(competition.n_classes, *size)}, got {shape}; train the run again"
                 )
+
+    def presence(image: int, column: int) -> np.ndarray | None:
+        image_id, fold = images[image]
+        said = columns[column].heard.get(fold)
+        return None if said is None else said[image_id]
+
     return Source(
-        competition.task, competition.n_classes, full, len(images), len(columns), planes, labels
-    )
+        competition.task, competition.n_classes, full, len(images), len(columns), planes, labels,
+        presence if any(any(c.heard.values()) for c in columns) else None,
+    )  # fmt: skip
+
+
+def read_singles(
+    workspace: Workspace,
+    source: Source,
+    columns: Sequence[Column],
+    images: Sequence[tuple[str, int]],
+    truth: Cache,
+) -> np.ndarray:
+    """Each column alone at 0.5, (C, N, K, 4); counted from pixels only where no table of it is kept."""
+    found = []
+    for number, column in enumerate(columns):
+        files = [
+            result["files"][f"oof.{column.views}.npy"]["sha256"]
+            for _, result in sorted(column.run.folds.items())
+        ]
+        what = [files, images, truth.content_hash, source.task, source.n_classes, source.full]
+        path = workspace.cache / "levels" / f"{digest(what)[:16]}.npy"
+        found.append(read_levels(source, number, path).counts())
+    return np.stack(found)
 
 
 def score_heldout(
@@ -239,12 +304,19 @@ def score_heldout(
             verify_file(column.run, fold, result, stem)
             probs = column.run.heldout(fold, column.views)
             taken.append(Column(column.run, column.views, {HELD_OUT: probs}))
+            if fit.rules.presence and column.heard[fold] is not None:
+                said = read_answers(
+                    column.run, fold, "heldout", column.views, competition.n_classes
+                )
+                taken[-1].heard[HELD_OUT] = said
             weights.append(weight)
     if lacking:
         return None, [f"No final score: held-out images were not predicted by {some(lacking)}."]
     images = check_images(taken, table)
     source = make_source(competition, taken, images, truth)
-    counts = blend_counts(source, range(len(images)), weights, fit.thresholds, fit.min_area_px)
+    counts = blend_counts(
+        source, range(len(images)), weights, fit.thresholds, fit.min_area_px, fit.rules
+    )
     metric = competition.metric_name
     return {metric: score_counts(metric, counts), "n_images": len(images)}, []
 
@@ -273,12 +345,13 @@ def make_recipe(
         metric=metric.name,
         greater_is_better=metric.greater_is_better,
         members=tuple(
-            make_member(column, weight, score_counts(metric.name, counts))
+            make_member(column, weight, score_counts(metric.name, counts), bool(fit.rules.presence))
             for column, weight, counts in zip(columns, fit.weights, result.singles, strict=True)
             if weight
         ),
         thresholds=fit.thresholds,
         min_area_px=fit.min_area_px,
+        clean_up=fit.rules,
         chosen=choice.kind,
         method=fit.method,
         reason=choice.reason,
@@ -288,14 +361,23 @@ def make_recipe(
     )
 
 
-def make_member(column: Column, weight: int, score: float) -> Member:
-    """A member with the hashes of every file its probabilities are read from."""
+def make_member(column: Column, weight: int, score: float, heard: bool) -> Member:
+    """A member with the hashes of every file its probabilities are read from.
+
+    Args:
+        heard: the answers of its auxiliary classifier are read too.
+    """
     one, views = column.run, column.views
     oof, test = (file_hashes(one.folds, kind, views) for kind in ("oof", "test"))
+    if heard:
+        oof, test = oof | answer_hashes(one, "oof", views), test | answer_hashes(one, "test", views)
     return Member(one.name, one.config_hash, views, weight, oof, test, score)
 
 
-def default_name(runs: Sequence[Run], names: Sequence[str], method: str) -> str:
+def default_name(
+    runs: Sequence[Run], names: Sequence[str], method: str, clean_up: str = "all"
+) -> str:
     """The same for the same members, so that the same command writes the same ensemble."""
     parts = [[r.name, r.config_hash, sorted(r.folds)] for r in runs]
-    return f"ensemble-{digest([parts, list(names), method])[:8]}"
+    how = [method] if clean_up == "all" else [method, clean_up]
+    return f"ensemble-{digest([parts, list(names), *how])[:8]}"

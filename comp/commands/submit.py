@@ -5,7 +5,6 @@ Refuses members that changed since the recipe was fitted. The card is written la
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -31,10 +30,12 @@ from comp.formats.rle_table import has_classes
 from comp.formats.writing import write_submission
 from comp.plots.cv_report import mean_heldout
 from comp.plots.ensemble_tables import render_empty, settings, share
-from comp.plots.tables import count_of
+from comp.plots.tables import count_of, is_formula
 from comp.store import read_run
 from comp.store.empties import differ, empty_shares, predict_mask
+from comp.store.heard import open_heard
 from comp.store.recipes import check_competition, find_recipe, open_members, single_recipe
+from comp.store.started import git_state
 
 
 def run(
@@ -84,9 +85,10 @@ def run(
     images = {image_id: records[image_id].image for image_id in sorted(records)}
     spelled = sample_ids(competition, root, list(images))
     own = {cell: image_id for image_id, cell in spelled.items()}
+    ask = open_heard(workspace, recipe, "test", recipe.folds)
     written = write_masks(
         path, competition, {spelled[i]: image for i, image in images.items()}, root,
-        lambda cell: predict_mask(recipe, stacks, own[cell]),
+        lambda cell: predict_mask(recipe, stacks, own[cell], ask(own[cell])),
     )  # fmt: skip
     asked = [c for c in competition.classes if c not in written["classes_not_in_sample"]]
     if suffix == ".csv" and not has_classes(competition.submission):
@@ -102,6 +104,11 @@ def run(
     )
     if written["empty_rows"] == written["rows"]:
         print("warning: every mask is empty; look at the ensemble's thresholds and clean-up")
+    if formulas := [cell for cell in own if is_formula(cell)]:
+        print(
+            f"warning: {count_of(len(formulas), 'id')} would be computed by a spreadsheet, so do not open the file "
+            f"in one: {some(map(repr, formulas), 3)}; ids are written as they are"
+        )
     if told := other_sample(competition, root):
         print(f"warning: {told}")
     print(f"  {recipe.name}: {recipe.chosen}, {settings(recipe.to_json())}")
@@ -222,6 +229,7 @@ def make_card(
         ],
         "thresholds": recipe.thresholds,
         "min_area_px": recipe.min_area_px,
+        "clean_up": recipe.clean_up.to_json(),
         "folds": recipe.folds,
         "folds_hash": recipe.folds_hash,
         "metric": recipe.metric,
@@ -252,20 +260,3 @@ def card_counts(written: dict[str, Any]) -> dict[str, int]:
         "class_masks": written["rows"],
         "empty_class_masks": written["empty_rows"],
     }
-
-
-def git_state(root: Path) -> dict[str, Any] | None:
-    """Commit of the workspace and whether files differ from it; None outside a repository or without git."""
-
-    def ask(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=20, check=True
-        ).stdout
-
-    try:
-        commit = ask("rev-parse", "HEAD").strip()
-        changed = bool(ask("status", "--porcelain", "--untracked-files=no").strip())
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit, "changed": changed}

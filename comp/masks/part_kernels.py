@@ -159,6 +159,27 @@ def count_below(runs: np.ndarray, numbers: np.ndarray, n: int, truth: np.ndarray
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def count_shared(runs: np.ndarray, numbers: np.ndarray, n: int, other: np.ndarray) -> np.ndarray:
+    """Count the pixels that each part shares with other runs, (R, 2) int64 in order and apart.
+
+    Returns:
+        (n,) int64.
+    """
+    counts = np.zeros(n, np.int64)
+    first = 0  # the first other run that ends behind the start of run r
+    for r in range(runs.shape[0]):
+        start, end = runs[r, 0], runs[r, 0] + runs[r, 1]
+        while first < other.shape[0] and other[first, 0] + other[first, 1] <= start:
+            first += 1
+        k, shared = first, 0
+        while k < other.shape[0] and other[k, 0] < end:
+            shared += min(end, other[k, 0] + other[k, 1]) - max(start, other[k, 0])
+            k += 1
+        counts[numbers[r]] += shared
+    return counts
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def group_runs(runs: np.ndarray, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Sort runs by part, joining those that go on over the end of a line.
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comp.plots.tables import NOTHING, cell, count_of, duration, markdown_table, text_table
+from comp.plots.ensemble_values import adds, limits, optimism_row, render_worth, seconds
+from comp.plots.tables import (
+    NOTHING,
+    cell,
+    count_of,
+    duration,
+    markdown_table,
+    markdown_text,
+    text_table,
+)
 
 NUMBERS = (
     (
@@ -42,59 +51,89 @@ FLATTERED = (
 VARIANTS = {"fitted": "fitted blend", "uniform": "uniform blend", "single": "best single"}
 
 
-def render_ensemble_lines(recipe: Mapping[str, Any]) -> str:
-    """The recipe's JSON value as a few lines for the terminal."""
+def render_ensemble_lines(
+    recipe: Mapping[str, Any], judged: Mapping[str, Any] | None = None
+) -> str:
+    """The JSON values of recipe.json and judged.json as a few lines for the terminal."""
     scores = recipe["scores"]
     shares = {m["run"]: share(m["weight"], recipe["members"]) for m in recipe["members"]}
-    rows = [[label, scores[key], ""] for key, label, _ in NUMBERS]
-    rows += [[label, value, ""] for label, value, _ in _heldout(recipe)]
-    rows += [
-        [f"  {run}", score, shares.get(run, "0 %")] for run, score in scores["singles"].items()
-    ]
+    numbers = [[label, scores[key], _range(judged, key)] for key, label, _ in NUMBERS]
+    numbers += [row[:3] for row in optimism_row(judged)] if judged else []
+    numbers += [[label, value, ""] for label, value, *_ in _heldout(recipe)]
+    worth = {row["run"]: row for row in judged["members"]} if judged else {}
+    members = []
+    for run, score in scores["singles"].items():
+        told = worth.get(run)
+        more = ["", ""] if told is None else [adds(told), seconds(told["seconds_an_image"])]
+        members.append([run, score, shares.get(run, "0 %"), *more])
+    wide = judged is not None
     return "\n".join(
         [
             f"ensemble {recipe['name']}, {count_of(recipe['n_images'], 'image')}",
-            text_table(["", recipe["metric"], "weight"], rows, "lrr"),
+            _narrowed(["", recipe["metric"], "95 % interval"], numbers, 3 if wide else 2),
+            "",
+            _narrowed(["member", "alone", "weight", "adds", "s/image"], members, 5 if wide else 3),
+            "",
             f"used: {recipe['chosen']} ({settings(recipe)})",
             f"  {recipe['reason']}",
         ]
     )
 
 
+def _narrowed(headers: list[str], rows: list[list[Any]], n: int) -> str:
+    """The first `n` columns as text, words left and the rest right."""
+    return text_table(headers[:n], [row[:n] for row in rows], "l" + "r" * (n - 1))
+
+
+def _range(judged: Mapping[str, Any] | None, key: str) -> str:
+    """The interval of one of the numbers; nothing where none was made."""
+    return "" if judged is None else limits(judged["intervals"].get(key))
+
+
 def render_ensemble(
-    recipe: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], notes: Sequence[str]
+    recipe: Mapping[str, Any],
+    parts: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    judged: Mapping[str, Any] | None = None,
 ) -> str:
     """The report in markdown.
 
     Args:
         recipe: the JSON value of recipe.json.
         parts: one a held-out part: name, n_images, score, weights (run -> share), thresholds,
-            min_area_px, method.
+            clean_up (sentences), method.
         notes: sentences the reader must know, such as runs left out.
+        judged: the JSON value of judged.json: intervals, what members are worth.
     """
     scores = recipe["scores"]
     metric = recipe["metric"]
-    numbers = [[label, scores[key], says] for key, label, says in NUMBERS + FLATTERED]
-    numbers += _heldout(recipe)
+    numbers = [
+        [label, scores[key], _range(judged, key), says] for key, label, says in NUMBERS + FLATTERED
+    ]
+    numbers[len(NUMBERS) : len(NUMBERS)] = optimism_row(judged) if judged else []
+    numbers += [[label, value, "", says] for label, value, says in _heldout(recipe)]
     gains = [[k, signed(v[0]), v[1]] for k, v in scores["errors"].items()]
     blocks = [
         f"# Ensemble {recipe['name']}",
         f"Competition {recipe['competition']}, task {recipe['task']}, "
         f"{count_of(recipe['n_images'], 'image')}, folds {', '.join(map(str, recipe['folds']))}. "
         f"Made {recipe['created']}.",
-        f"**Used: {recipe['chosen']}** ({settings(recipe)}). {sentence(recipe['reason'])}",
-        markdown_table([metric, "score", "what it says"], numbers),
+        f"**Used: {recipe['chosen']}** ({settings(recipe)}). {markdown_text(sentence(recipe['reason']))}",
+        markdown_table([metric, "score", "95 % interval", "what it says"], numbers, "lrrl"),
     ]
     if gains:
         blocks.append(markdown_table(["gain", "value", "standard error"], gains, "lrr"))
     blocks += ["## Members", _members(recipe)]
+    if judged is not None:
+        shares = {m["run"]: share(m["weight"], recipe["members"]) for m in recipe["members"]}
+        blocks += render_worth(judged, shares)
     if scores["per_class"]:
         rows = [list(item) for item in scores["per_class"].items()]
         blocks += ["## Classes", markdown_table(["class", metric], rows)]
     if parts:
         blocks += ["## Fitted without each part", _parts(parts)]
     if notes:
-        blocks += ["## Notes", "\n".join(f"- {cell(note)}" for note in notes)]
+        blocks += ["## Notes", "\n".join(f"- {markdown_text(cell(note))}" for note in notes)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -121,14 +160,15 @@ def _members(recipe: Mapping[str, Any]) -> str:
 
 
 def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
-    headers = ["held out", "images", "score", "weights", "threshold", "min area", "method"]
+    headers = ["held out", "images", "score", "weights", "threshold", "clean-up", "method"]
     rows = []
     for part in parts:
         weights = ", ".join(f"{run} {value}" for run, value in part["weights"].items())
         cut = cuts(part["thresholds"])
-        row = [part["name"], part["n_images"], part["score"], weights, cut, part["min_area_px"]]
+        cleaned = "; ".join(part["clean_up"]) or NOTHING
+        row = [part["name"], part["n_images"], part["score"], weights, cut, cleaned]
         rows.append([*row, part["method"]])
-    return markdown_table(headers, rows, "lrrllrl")
+    return markdown_table(headers, rows, "lrrllll")
 
 
 def settings(recipe: Mapping[str, Any]) -> str:
@@ -138,6 +178,7 @@ def settings(recipe: Mapping[str, Any]) -> str:
         said.append(f"threshold {cuts(recipe['thresholds'])}")
     if recipe["min_area_px"] > 1:
         said.append(f"objects below {recipe['min_area_px']} px removed")
+    said += recipe.get("clean_up", {}).get("words", [])
     return ", ".join(said)
 
 

@@ -9,42 +9,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comp.blending.blend import blend_mask, common_full, to_grid
+from comp.blending.blend import common_full, make_mask, to_grid
 from comp.blending.recipe import Recipe
 from comp.errors import CompError
 from comp.files import Workspace
-from comp.masks.cleanup import remove_small
+from comp.store.heard import open_heard
 from comp.store.probs import Probs
 from comp.store.runs import read_counts, read_run
 
-BAND_PIXELS = 1 << 24  # of one plane of one member; an image of fewer is blended in one piece
 N_JUDGED = 1000  # images that a submission's share of empty masks is compared with
 # empty: masks without a pixel; of: masks; repeats: how often each image is among them, if more than once
 Share = dict[str, int]
 
 
-def predict_mask(recipe: Recipe, stacks: Sequence[tuple[int, Probs]], image_id: str) -> np.ndarray:
+def predict_mask(
+    recipe: Recipe,
+    stacks: Sequence[tuple[int, Probs]],
+    image_id: str,
+    presence: np.ndarray | None = None,
+) -> np.ndarray:
     """The mask of one test image: one integer sum over members and folds, decided once.
 
     A large image is summed and decided in bands of rows: of its probabilities none is held whole.
+
+    Args:
+        presence: (K,), what auxiliary classifiers say; needed where the recipe's rules ask for it.
     """
     full = common_full(probs.dtype for _, probs in stacks)
-    weights = [w for w, _ in stacks]
-    _, height, width = stacks[0][1].shape(image_id)
-    step = max(1, BAND_PIXELS // width)
-    if height <= step:
-        planes = [to_grid(probs.read(image_id), full) for _, probs in stacks]
-        return blend_mask(planes, weights, recipe.task, full, recipe.thresholds, recipe.min_area_px)
-    mask: np.ndarray | None = None
-    for start in range(0, height, step):
-        rows = slice(start, min(height, start + step))
-        planes = [to_grid(p.read_rows(image_id, rows.start, rows.stop), full) for _, p in stacks]
-        part = blend_mask(planes, weights, recipe.task, full, recipe.thresholds)
-        if mask is None:
-            mask = np.empty((*part.shape[:-2], height, width), part.dtype)
-        mask[..., rows, :] = part
-    assert mask is not None
-    return remove_small(mask, recipe.task, recipe.min_area_px, out=mask)
+
+    def read(rows: slice) -> list[np.ndarray]:
+        return [to_grid(p.read_rows(image_id, rows.start, rows.stop), full) for _, p in stacks]
+
+    return make_mask(
+        read, stacks[0][1].shape(image_id), [w for w, _ in stacks],
+        recipe.task, full, recipe.thresholds, recipe.min_area_px, recipe.clean_up, presence,
+    )  # fmt: skip
 
 
 def empty_shares(
@@ -83,7 +82,9 @@ def empty_shares(
             truth |= {(i, fold): c[:, 0] + c[:, 2] == 0 for i, c in zip(ids, counts, strict=True)}
         step = max(1, -(-len(truth) // N_JUDGED))
         judged = sorted(truth)[::step]
-        empty = np.array([are_empty(predict_mask(recipe, stacks[k], i), recipe) for i, k in judged])
+        ask = {fold: open_heard(workspace, recipe, "oof", [fold]) for fold in recipe.folds}
+        masks = (predict_mask(recipe, stacks[k], i, ask[k](i)) for i, k in judged)
+        empty = np.array([are_empty(mask, recipe) for mask in masks])
     except (CompError, OSError, KeyError, ValueError):  # damaged; a submission needs none of them
         return shares
     n_ids = len({i for i, _ in judged})

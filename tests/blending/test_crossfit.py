@@ -53,7 +53,7 @@ def test_counts_follow_from_the_fits(make_source):
     assert result.cross_fitted is not None
     for part, fit in result.part_fits.items():
         held = np.flatnonzero(parts == part)
-        counts = blend_counts(source, held, fit.weights, fit.thresholds, fit.min_area_px)
+        counts = blend_counts(source, held, fit.weights, fit.thresholds, fit.min_area_px, fit.rules)
         assert (result.cross_fitted[held] == counts).all()
     uniform = blend_counts(source, range(8), (1, 1, 1), (0.5,))
     assert (result.uniform == uniform).all() and (result.uniform_as_fitted == uniform).all()

@@ -48,8 +48,8 @@ def test_sums_and_slopes(make_source):
     q = pixels.q.astype(np.int64)
     assert (pixels.sums((5, 0, 7)) == 5 * q[0] + 7 * q[2]).all()
     assert (pixels.sums((0, 1, 0)) == q[1]).all()
-    assert (pixels.slopes((1, -1, 0)) == q[0] - q[1]).all()
-    assert (pixels.slopes((0, 0, 0)) == 0).all()
+    assert (pixels.sums((1, -1, 0)) == q[0] - q[1]).all()
+    assert (pixels.sums((0, 0, 0)) == 0).all()
     assert (pixels.sums((0, 1, 0)) == q[1]).all()
 
 

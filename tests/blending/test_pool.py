@@ -44,7 +44,7 @@ def test_line_equals_each_blend(make_source, task, n_classes, full):
     pool = make_pool(source)
     rows = np.arange(6)
     base, direction, cut = (400, 500, 100), (1, -1, 0), thresholds_of(task, n_classes, 0.5)
-    counts = pool.line(base, direction, (-400, 50, 19), cut)
+    counts = pool.along(base, direction, range(-400, 501, 50), cut)
     for v in range(19):
         delta = -400 + 50 * v
         weights = tuple(b + delta * d for b, d in zip(base, direction, strict=True))
@@ -126,14 +126,59 @@ def test_kernels_equal_their_numpy_twins(data):
     bounds = np.sort(np.concatenate([[0, d], rng.integers(0, d + 1, 2)])).astype(np.int64)
     starts, ends = bounds[:-1], bounds[1:]
     low, step = int(rng.integers(-20, 3)), int(rng.integers(1, 5))
-    got = kernels.line_planes(sums, slopes, truth, starts, ends, 100, low, step, n_values)
+    deltas = (low + step * np.arange(n_values)).astype(np.int32)
+    room = np.empty(int(rng.integers(1, 20)), np.int32)
+    got = kernels.line_planes(sums, slopes, deltas, 100, bounds, room)
     cuts = np.unique(rng.integers(-60, 310, 12)).astype(np.int64)
     levels = kernels.level_planes(sums, truth, starts, ends, cuts)
     for i, (a, b) in enumerate(zip(starts, ends, strict=True)):
+        for v, delta in enumerate(deltas):
+            assert got[v, i] == np.count_nonzero(sums[a:b] + delta * slopes[a:b] >= 100)
         for label in (0, 1):
             mine = truth[a:b] == label
-            for v in range(n_values):
-                on = sums[a:b] + (low + v * step) * slopes[a:b] >= 100
-                assert got[v, i, label] == np.count_nonzero(on & mine)
             for v, cut in enumerate(cuts):
                 assert levels[v, i, label] == np.count_nonzero((sums[a:b] >= cut) & mine)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint16, np.int32]))
+def test_many_blends_equal_their_numpy_twin(seed, dtype):
+    rng = np.random.default_rng(seed)
+    d, n_blends, columns = (
+        int(rng.integers(0, 60)),
+        int(rng.integers(1, 9)),
+        4 * int(rng.integers(1, 4)),
+    )
+    q = rng.integers(0, 256, (columns, d)).astype(np.uint8)
+    total = 256 if dtype is np.uint16 else 1000
+    weights = rng.multinomial(total, [1 / columns] * columns, n_blends)
+    cuts = rng.integers(0, 255 * total, n_blends)
+    bounds = np.sort(np.concatenate([[0, d], rng.integers(0, d + 1, 2)])).astype(np.int64)
+    room = np.empty(int(rng.integers(1, 20)), dtype)
+    got = kernels.many_planes(q, weights.astype(dtype), cuts.astype(dtype), bounds, room)
+    exact = weights @ q.astype(np.int64) >= cuts[:, None]
+    for i in range(len(bounds) - 1):
+        assert (got[:, i] == exact[:, bounds[i] : bounds[i + 1]].sum(axis=1)).all()
+    one = np.empty(d, dtype)
+    four = [q[c].view() for c in range(4)]
+    kernels.add_four(one, tuple(four), weights[0, :4].astype(dtype), True)
+    assert (one == weights[0, :4] @ q[:4].astype(np.int64)).all()
+    kernels.add_four(one, tuple(four), weights[0, :4].astype(dtype), False)
+    assert (one == (2 * (weights[0, :4] @ q[:4].astype(np.int64))).astype(dtype)).all()
+
+
+@pytest.mark.parametrize(("task", "n_classes", "full"), TASKS)
+def test_many_blends_equal_each_blend(make_source, task, n_classes, full):
+    source = make_source(task, n_classes, full=full, noises=(0.5, 0.7, 1.0, 0.6, 0.8))
+    columns = (0, 2, 3, 4)
+    cut = thresholds_of(task, n_classes, 0.5)
+    pool = make_pool(source).narrow(columns=columns)
+    rng = np.random.default_rng(3)
+    weights = np.zeros((5, 5), int)
+    weights[:4, columns] = rng.multinomial(1000, [0.25] * 4, 4)
+    weights[4, 2] = 7
+    counts = pool.counts_of(weights, cut)
+    for blend, got in zip(weights, counts, strict=True):
+        assert (got == blend_counts(source, range(6), blend.tolist(), cut)).all()
+    with pytest.raises(ValueError, match=r"columns \[1\] have weight"):
+        pool.counts_of(np.eye(5, dtype=int)[1:2], cut) if cut else pool.count((0, 1, 0, 0, 0), cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from comp.blending.recipe import (
     write_recipe,
 )
 from comp.errors import DataError, RunMismatchError
+from comp.masks.rules import Rules
 
 
 @pytest.fixture
@@ -72,6 +74,10 @@ def test_it_comes_back_as_it_was(recipe, tmp_path):
         ({"thresholds": [1.0]}, "thresholds must lie between 0 and 1"),
         ({"task": "multiclass"}, "thresholds: expected None, got 1"),
         ({"min_area_px": -1}, "min_area_px must be an integer >= 0, got -1"),
+        ({"clean_up": {"keep": -1}}, "clean_up.keep must be an integer >= 0, got -1"),
+        ({"clean_up": {"keep": 1, "shrink": 2}}, "not a whole recipe .*shrink"),
+        ({"clean_up": ["keep"]}, "not a whole recipe"),
+        ({"clean_up": {"top": 3, "core_px": 1}}, "not a whole recipe"),
         ({"surprise": 1}, "not a whole recipe"),
         ({"scores": None}, "not a whole recipe"),
     ],
@@ -109,6 +115,22 @@ def test_a_changed_member_is_named(recipe):
         check_member(member, folder, {"fold0/test.d4.npy": "3" * 64}, "test")
     with pytest.raises(RunMismatchError, match="got missing; run `comp ensemble` again"):
         check_member(member, folder, {}, "test")
+
+
+def test_rules_come_back_and_are_said(recipe, tmp_path):
+    assert "clean_up" not in recipe.to_json()  # as recipes were before there were rules
+    ruled = replace(recipe, clean_up=Rules(top=(0.7,), core_px=4, fill_px=9))
+    path = write_recipe(tmp_path / "recipe.json", ruled)
+    assert read_recipe(path) == ruled
+    assert json.loads(path.read_text())["clean_up"] == {
+        "top": [0.7],
+        "core_px": 4,
+        "fill_px": 9,
+        "words": [
+            "objects with fewer than 4 px at 0.7 or more removed (hysteresis)",
+            "holes up to 9 px filled",
+        ],
+    }
 
 
 def test_hashes_are_of_the_stored_views_only():

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 
 from comp.blending.blend import blend_counts
-from comp.blending.pixels import LEVELS
-from comp.blending.pool import make_pool
-from comp.blending.search import (
+from comp.blending.methods import coordinate, greedy
+from comp.blending.objective import (
     Objective,
-    coordinate,
     fit_thresholds,
-    greedy,
     half,
     in_steps,
-    search,
     signed_score,
     uniform,
 )
+from comp.blending.pixels import LEVELS
+from comp.blending.pool import make_pool
+from comp.blending.search import search
 from comp.metrics.scores import score_counts
 
 TASKS = [("binary", 1), ("multilabel", 3), ("multiclass", 4)]

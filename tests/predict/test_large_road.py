@@ -19,7 +19,7 @@ from comp.data.cache import label_bands
 from comp.data.images import tif_rows
 from comp.files import Workspace, commit
 from comp.predict import windows
-from comp.store import Probs, empties, probs, read_counts, read_run
+from comp.store import Probs, probs, read_counts, read_run
 from tests.drawn import draw_scene, save
 
 COMPETITION = """
@@ -72,7 +72,6 @@ def test_large_images_from_tif_to_submission(
         (blend, "BAND_PIXELS", 1000),
         (windows, "WHOLE_PIXELS", 64 * 64),
         (windows, "LARGE_WINDOW", (48, 56)),
-        (empties, "BAND_PIXELS", 1000),
     ):
         monkeypatch.setattr(module, name, value)
     cv.run(

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from comp.store import Probs, ProbsWriter, empties
+from comp.blending import blend
+from comp.blending.blend import blend_image, mean_presence
+from comp.blending.settings import Setting, grids
+from comp.masks.rules import NO_RULES, Rules
+from comp.store import Probs, ProbsWriter
 from comp.store.empties import are_empty, differ, predict_mask
 
 SHARES = st.integers(1, 500).flatmap(
@@ -75,9 +80,52 @@ def test_a_large_image_is_blended_in_bands_to_the_same_mask(
             writer.append("a", rng.integers(0, 256, (n_planes, 37, 20)).astype(store) * 1)
             stacks.append((len(stacks) + 1, Probs(writer.commit()[0])))
     thresholds = None if task == "multiclass" else (0.4,) * n_planes
-    recipe: Any = SimpleNamespace(task=task, thresholds=thresholds, min_area_px=min_area_px)
+    recipe: Any = SimpleNamespace(
+        task=task, thresholds=thresholds, min_area_px=min_area_px, clean_up=NO_RULES
+    )
     whole = predict_mask(recipe, stacks, "a")
-    monkeypatch.setattr(empties, "BAND_PIXELS", 20 * 5)
+    monkeypatch.setattr(blend, "BAND_PIXELS", 20 * 5)
     banded = predict_mask(recipe, stacks, "a")
     assert banded.dtype == whole.dtype == np.uint8
     np.testing.assert_array_equal(banded, whole)
+
+
+@pytest.mark.parametrize(("task", "k"), [("binary", 1), ("multilabel", 3), ("multiclass", 3)])
+@pytest.mark.parametrize("bands", [(1 << 24, 1 << 24), (31 * 4, 31 * 7)])
+def test_a_submission_is_cleaned_as_out_of_fold(
+    task: str, k: int, bands: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same probabilities give the same mask, whichever command asks, under every rule."""
+    rng = np.random.default_rng(4)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(2, k, 40, 31)), (0, 0, 1.5, 1.5)) * 8
+    planes = np.rint(255 / (1 + np.exp(-smooth))).astype(np.uint8)
+    stacks = []
+    for weight, q in zip((300, 700), planes, strict=True):
+        with ProbsWriter(tmp_path / str(weight)) as writer:
+            writer.append("a", q)
+            stacks.append((weight, Probs(writer.commit()[0])))
+    said = rng.random((2, k)).astype(np.float32)
+    source = blend.Source(
+        task, k, 255, 1, 2, lambda i, c: planes[c], lambda i: np.zeros((40, 31), np.uint8),
+        lambda i, c: said[c],
+    )  # fmt: skip
+    cuts = None if task == "multiclass" else (0.45,) * k
+    settings = [Setting(cuts)]
+    if cuts is not None:
+        settings.append(Setting(cuts, 4, Rules(top=(0.6,) * k, core_px=3, close_px=3, fill_px=20)))
+    looked = [grid for now in settings for grid in grids(now, cuts, task, (0, 9, 30), True, True)]
+    masks = []
+    for setting in [*settings, *(s for grid in looked for s in grid.settings)]:
+        recipe: Any = SimpleNamespace(
+            task=task, thresholds=setting.thresholds, min_area_px=setting.min_area_px,
+            clean_up=setting.rules,
+        )  # fmt: skip
+        monkeypatch.setattr(blend, "BAND_PIXELS", bands[0])
+        args = source, 0, (300, 700), setting.thresholds, setting.min_area_px, setting.rules
+        scored = blend_image(*args)
+        monkeypatch.setattr(blend, "BAND_PIXELS", bands[1])
+        heard = mean_presence(zip((300, 700), said, strict=True))
+        submitted = predict_mask(recipe, stacks, "a", heard)
+        np.testing.assert_array_equal(submitted, scored)
+        masks.append(submitted.tobytes())
+    assert len(set(masks)) > (20 if cuts is not None else 2)

@@ -18,6 +18,7 @@ from comp.errors import DataError, RunMismatchError, UsageError, some
 from comp.files import Workspace, digest
 from comp.registry import unknown
 from comp.store import Run, read_run
+from comp.store.heard import answer_hashes
 from comp.store.members import say_folds, verify, without_metric
 from comp.store.predicted import open_test_probs
 from comp.store.runs import SHARED
@@ -140,7 +141,8 @@ def find_source(
         for fold in range(table.n_folds):
             _check_fold(run, member, fold, asked, test_ids, test_content)
         if recipe is not None:
-            check_member(recipe.members[n], run.dir, member.files, "test")
+            found = member.files | answer_hashes(run, "test", views)
+            check_member(recipe.members[n], run.dir, found, "test")
         members.append(member)
     return PseudoSource(name, kind, tuple(members))
 
@@ -179,6 +181,11 @@ def _check_run(run: Run, asked: str, table: FoldTable, shared: dict[str, Any]) -
         raise RunMismatchError(
             f"{head} was trained on other folds (hash {some(sorted(others))}, now {table.hash}), so its "
             "models may have seen the truth that a new model is scored on; train it again on these folds"
+        )
+    if run.foreign is not None and not run.foreign["test_of_each_fold"]:
+        raise RunMismatchError(
+            f"{head} was joined with one test prediction for all folds, made also by models that saw the truth "
+            "of fold k; join it with --test 'PATH{fold}' of each fold's models, or name another"
         )
     own = {key: dict(shared[key]) for key in SHARED}
     own["competition"].pop("metric", None)
