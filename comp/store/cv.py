@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from comp.config import Competition
+from comp.config import Competition, Tuned
 from comp.files import write_json
 from comp.metrics.scores import find_metric, per_class, score_counts
 from comp.store.presence import Presence, presence_file, presence_scores, read_presence
@@ -20,13 +20,18 @@ from comp.store.runs import Run, read_counts
 
 
 def summarise(
-    run: Run, competition: Competition, folds: Sequence[int], metrics: Sequence[str]
+    run: Run,
+    competition: Competition,
+    folds: Sequence[int],
+    metrics: Sequence[str],
+    tuned: Tuned | None = None,
 ) -> dict[str, Any]:
     """Build the value of cv.json from the folds that are done.
 
     Args:
         folds: the folds the run must have to be complete.
         metrics: reported beside the competition's own, which comes first.
+        tuned: which folds the values of the config were chosen on; None: on none.
 
     Returns:
         per fold scores, mean and std (ddof 1) over folds, pooled OOF scores over all images, per class.
@@ -84,7 +89,9 @@ def summarise(
         else {},
         "n_parameters": done[0]["n_parameters"] if done else None,
         "precision": done[0]["precision"] if done else None,
-        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "seconds": None
+        if any(row["seconds"] is None for row in rows)
+        else round(sum(row["seconds"] for row in rows), 1),
         "views": views,
         "weights": done[0]["weights"] if done else None,
         "complete": len(done) == len(folds) and bool(folds),
@@ -94,6 +101,41 @@ def summarise(
             if run.pseudo is None
             else {"pseudo": {**run.pseudo, **run.config["train"]["pseudo"]}}
         ),
+        **(
+            {}
+            if tuned is None
+            else {"tuned": selection(tuned, competition.folds.n_repeats, folds, rows, done)}
+        ),
+    }
+
+
+def selection(
+    tuned: Tuned,
+    n_repeats: int,
+    folds: Sequence[int],
+    rows: Sequence[dict[str, Any]],
+    done: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Which folds the config was chosen on, and what the others say, whose images had no part in it.
+
+    Args:
+        rows: of cv.json, of the folds that are `done`.
+
+    Returns:
+        what `tuned` says; same_folds: whether its folds are those of this run; unused: the folds whose
+        images no choice saw, unused_mean: of those done; again: of other repeats, with the same images.
+    """
+    a_repeat = max(1, len(folds) // n_repeats)
+    others = [fold for fold in folds if fold not in tuned.folds]
+    unused = [f for f in others if {t // a_repeat for t in tuned.folds} == {f // a_repeat}]
+    scores = [row["score"] for row in rows if row["fold"] in unused and row["score"] is not None]
+    return {
+        **tuned.model_dump(mode="json"),
+        "same_folds": all(result["folds_hash"] == tuned.folds_hash for result in done),
+        "unused": unused,
+        "unused_done": len(scores),
+        "unused_mean": finite(float(np.mean(scores))) if scores else None,
+        "again": [fold for fold in others if fold not in unused],
     }
 
 

@@ -5,6 +5,7 @@ A fold is done when its `result.json`, written last, names every file with its s
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from comp.store.probs import Probs, read_csv, write_csv
 RESULT = "result.json"
 PSEUDO = "pseudo"  # block of config.json of a run that was trained with pseudo-labels
 PRETRAINED = "pretrained"  # block of config.json of a run that began from a local file of weights
+FOREIGN = "foreign"  # block of config.json of a run that `comp join` made: no weights, no config
 COUNT_COLUMNS = ("image_id", "class", "tp", "fp", "fn", "tn")
 SHARED = ("competition", "data")  # blocks of config.json that members of an ensemble agree on
 
@@ -113,8 +115,9 @@ def read_result(folder: Path, verify: bool = False) -> dict[str, Any] | None:
     for name, said in result.get("files", {}).items():
         file = folder / name
         if wrong := what_is_wrong(file, said, verify):
+            maker = "comp join" if result.get(FOREIGN) else "comp cv"
             raise RunMismatchError(
-                f"{file}: {wrong}, as {path.name} beside it says; delete {path} to make the fold again with `comp cv`"
+                f"{file}: {wrong}, as {path.name} beside it says; delete {path} to make the fold again with `{maker}`"
             )
     return result
 
@@ -130,6 +133,7 @@ class Run:
         folds: fold number -> result, for the folds that are done.
         cv: cv.json, or None while incomplete.
         pseudo: the block `pseudo` of config.json: whose labels of the test images it was trained with.
+        foreign: the block `foreign` of config.json: what `comp join` took in; None: it was trained here.
     """
 
     name: str
@@ -140,6 +144,7 @@ class Run:
     cv: dict[str, Any] | None = None
     shared: dict[str, Any] = field(default_factory=dict)
     pseudo: dict[str, Any] | None = None
+    foreign: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -192,11 +197,20 @@ def read_run(workspace: Workspace, name: str, forgive: bool = False) -> Run:
             result = None
         if result is not None:
             folds[int(number)] = result
-    cv_path = folder / "cv.json"
-    cv = read_json(cv_path) if cv_path.is_file() else None
+    cv = None
+    with contextlib.suppress(DataError):  # missing or damaged: `comp cv` writes it again
+        cv = read_json(folder / "cv.json")
     shared = {key: said[key] for key in SHARED if key in said}
     return Run(
-        name, folder, said["config"], said["config_hash"], folds, cv, shared, said.get(PSEUDO)
+        name,
+        folder,
+        said["config"],
+        said["config_hash"],
+        folds,
+        cv,
+        shared,
+        said.get(PSEUDO),
+        said.get(FOREIGN),
     )
 
 
