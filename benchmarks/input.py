@@ -42,7 +42,7 @@ from comp.data.sources.records import find_records
 from comp.files import Workspace, commit
 from comp.models.build import build_model
 from comp.models.compute import decide_compute
-from comp.models.probe import make_step
+from comp.models.step import make_step
 
 KINDS = {
     "png": [],

@@ -30,7 +30,7 @@ def train(n_threads: int, seconds: float, ready: Any, said: Any) -> None:
 
     from comp.models.build import build_model
     from comp.models.compute import decide_compute
-    from comp.models.probe import make_step
+    from comp.models.step import make_step
 
     torch.set_num_threads(n_threads)
     config = make_config("Unet", "resnet18", 128, 8)

@@ -7,12 +7,15 @@ another fold or on resume.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from comp.config import ModelConfig
+
+GRAPHS = "reduce-overhead"  # torch.compile's name for CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,26 @@ class Compute:
     channels_last: bool
     fused: bool
     threads: int  # torch threads of one job on a CPU; 0 on a GPU: not ours to say
+    compile: str = ""  # mode of torch.compile in training; "": not compiled
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields; without `compile` where nothing is compiled, as in runs that are older than it."""
+        said = asdict(self)
+        return said if self.compile else {k: v for k, v in said.items() if k != "compile"}
+
+    def compiled(self, mode: str) -> Compute:
+        """The same, trained through torch.compile in this mode; "": not compiled."""
+        return replace(self, compile=mode)
+
+    def settle(self) -> None:
+        """Set what is global in torch: threads on a CPU; on CUDA, whether float32 products may use TF32.
+
+        Convolutions in float32 may by torch's own default.
+        """
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if self.device_type == "cuda":
+            torch.set_float32_matmul_precision("high" if self.precision == "fp32" else "highest")
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Context in which forward passes run; losses are computed outside it, in float32."""
@@ -40,6 +60,17 @@ class Compute:
         if not self.channels_last:
             return images
         return images.contiguous(memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def fixed_shapes(device: torch.device) -> Iterator[None]:
+    """Within it cuDNN times its algorithms once a shape and takes the fastest: for batches of one shape."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def gpu_count() -> int:

@@ -29,6 +29,12 @@ class Gpu:
     error: str = ""
 
 
+def gpu_names() -> list[str]:
+    """What the GPUs that torch sees call themselves, each kind once."""
+    count = torch.cuda.device_count()
+    return sorted({torch.cuda.get_device_name(index) for index in range(count)})
+
+
 def list_gpus() -> list[Gpu]:
     """Every GPU that torch sees, each asked for one small sum."""
     return [_look_at(index) for index in range(torch.cuda.device_count())]
@@ -45,8 +51,9 @@ def _look_at(index: int) -> Gpu:
     return Gpu(index, name, free, total, bf16, "" if found == 8 else f"1 + ... + 1 gave {found}")
 
 
-def reset_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device | str) -> None:
     """Forget what memory was needed so far (on Linux; elsewhere the peak is of the whole process)."""
+    device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -54,8 +61,9 @@ def reset_peak(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak(device: torch.device) -> int | None:
+def peak(device: torch.device | str) -> int | None:
     """Most bytes since `reset_peak`: of the GPU, or of this process; None where nobody tells."""
+    device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
     try:

@@ -21,15 +21,18 @@ from comp.config import ModelConfig, resolved
 from comp.errors import DataError
 from comp.files import digest, read_json, write_json
 from comp.models.build import build_model
+from comp.models.compile_trial import (
+    Compiled,
+    choose_compiled,
+    compiled_ways,
+    tell_compiled,
+    try_compiled,
+    worth_trying,
+)
 from comp.models.compute import Compute, cpu_has_bf16, decide_compute
-from comp.models.losses import build_loss, make_target
-from comp.models.optim import build_optimizer
-from comp.models.segmenter import Segmenter
+from comp.models.step import make_step, measuring, one_line, race
 
-ROUNDS = 5
-LOST = 1.5  # a way this much slower than the best after one round is not tried again
 CLEAR = 0.97  # another way than the usual one is taken when its step takes less than this share
-LIMIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,7 @@ def probe(
         one Timing a way, in the same order; a way that raised (not enough memory, an operation that
         the precision lacks) has no seconds.
     """
-    threads = torch.get_num_threads()
-    state = torch.get_rng_state()
-    try:
-        if ways[0].threads:
-            torch.set_num_threads(ways[0].threads)
+    with measuring(ways[0]):
         segmenter = build_model(
             config.model,
             task=task,
@@ -106,9 +105,6 @@ def probe(
             except (RuntimeError, NotImplementedError) as error:
                 errors[n] = one_line(error)
         seconds = race(steps, errors, device, clock)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
     return [Timing(way, seconds.get(n), errors.get(n, "")) for n, way in enumerate(ways)]
 
 
@@ -133,15 +129,40 @@ def decide(
     n_classes: int,
     channels: int,
     root: Path | None = None,
+    steps: int | None = None,
 ) -> tuple[Compute, str]:
     """Choose how a model is computed: by measuring where the config leaves it open, once a model and machine.
 
     Args:
         memory: a JSON file that keeps what was measured, by model, batch, size, device and torch version.
+        steps: of the training of one fold, which compiling must pay in; None: compiling is not tried.
 
     Returns:
         the choice; what was measured, in words, or "" where nothing was left open.
     """
+    data: dict[str, Any] = {"task": task, "n_classes": n_classes, "channels": channels}
+    plain, told = decide_plain(config, device_type, memory, **data, root=root)
+    if device_type != "cuda" or not config.train.compile or steps is None:
+        return plain, told
+    seconds = step_seconds(config, plain, memory, **data, root=root)
+    if not worth_trying(steps, seconds):
+        return plain, told
+    found = measure_compiled(config, plain, memory, **data, root=root)
+    chosen = choose_compiled(plain, found, steps)
+    return chosen, "; ".join(text for text in (told, tell_compiled(found, chosen, steps)) if text)
+
+
+def decide_plain(
+    config: ModelConfig,
+    device_type: str,
+    memory: Path,
+    *,
+    task: str,
+    n_classes: int,
+    channels: int,
+    root: Path | None = None,
+) -> tuple[Compute, str]:
+    """As `decide`, of the ways that compile nothing."""
     ways = candidates(config, device_type)
     if len(ways) == 1:
         return ways[0], ""
@@ -202,6 +223,39 @@ def step_seconds(
     return timing.seconds
 
 
+def measure_compiled(
+    config: ModelConfig,
+    plain: Compute,
+    memory: Path,
+    *,
+    task: str,
+    n_classes: int,
+    channels: int,
+    root: Path | None = None,
+) -> list[Compiled]:
+    """What compiling gives each way beside the plain one: as measured before, or measured now and kept.
+
+    What failed is kept too, it took minutes to know; not where memory was what it lacked.
+    """
+    device = torch.device(plain.device_type)
+    found: list[Compiled] = []
+    for way in compiled_ways(plain, config.train.accumulate):
+        key = memory_key(config, [plain, way], device, task, n_classes, channels)
+        kept = recall(memory).get(key)
+        if kept is not None:
+            found.append(Compiled(**{**kept, "compute": way}))
+            continue
+        one = try_compiled(config, plain, way, task, n_classes, channels, device, root)
+        found.append(one)
+        if "out of memory" not in one.error.lower():
+            entries = {key: {**vars(one), "compute": way.as_dict()}}
+            if one.seconds is not None:  # for `step_seconds`
+                alone = memory_key(config, [way], device, task, n_classes, channels)
+                entries[alone] = {"compute": way.as_dict(), "seconds": one.seconds}
+            write_json(memory, recall(memory) | entries)
+    return found
+
+
 def memory_key(
     config: ModelConfig,
     ways: Sequence[Compute],
@@ -253,85 +307,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {platform.processor()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def make_step(
-    config: ModelConfig,
-    segmenter: Segmenter,
-    way: Compute,
-    task: str,
-    n_classes: int,
-    channels: int,
-    device: torch.device,
-) -> Callable[[], None]:
-    """One training step of `segmenter` computed in this way, as a function."""
-    height, width = config.train.size
-    batch = config.train.batch_size
-    segmenter = segmenter.to(device)
-    segmenter.set_epoch(0)
-    segmenter.train()
-    if way.channels_last:
-        segmenter = segmenter.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(config.optim, segmenter, fused=way.fused)
-    loss = build_loss(config.loss, task=task, head=segmenter.head)
-    scaler = torch.amp.GradScaler(way.device_type, enabled=way.precision == "fp16")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(batch, channels, height, width, generator=generator).to(device)
-    shape = (batch, n_classes, height, width) if task == "multilabel" else (batch, height, width)
-    top = n_classes if task == "multiclass" else 2
-    labels = torch.randint(0, top, shape, generator=generator, dtype=torch.uint8).to(device)
-    target = make_target(labels, task, n_classes)
-
-    def step() -> None:
-        x = way.to_layout(segmenter.normalize(images))
-        with way.autocast():
-            logits = segmenter(x)
-        total, _ = loss(logits, target)
-        scaler.scale(total).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
-
-
-def race(
-    steps: dict[int, Callable[[], Any]],
-    errors: dict[int, str],
-    device: torch.device,
-    clock: Callable[[], float],
-) -> dict[int, float]:
-    """Fastest step of each; a warm-up round is not counted. Those that raise go to `errors`."""
-    began = clock()
-    best: dict[int, float] = {}
-    running = dict(steps)
-    for turn in range(ROUNDS + 1):
-        for n, step in list(running.items()):
-            try:
-                synchronize(device)
-                started = clock()
-                step()
-                synchronize(device)
-                took = clock() - started
-            except (RuntimeError, NotImplementedError) as error:
-                errors[n] = one_line(error)
-                best.pop(n, None)
-                del running[n]
-                continue
-            if turn:
-                best[n] = min(best.get(n, took), took)
-        if best:
-            fastest = min(best.values())
-            running = {n: s for n, s in running.items() if best.get(n, fastest) <= LOST * fastest}
-        if turn and (len(running) < 2 or clock() - began > LIMIT_SECONDS):
-            break
-    return best
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -112,15 +112,23 @@ class Segmenter(nn.Module):
 
     def outputs(self, x: Tensor) -> Outputs:
         """Everything that is trained: the logits of `forward`, and what stage and presence heads say."""
+        if not self.watched_names:
+            return Outputs(self(x))
+        with watched(self.net, self.watched_names) as seen:
+            logits = self(x)
+        return self.with_extras(logits, x, seen)
+
+    @property
+    def watched_names(self) -> list[str]:
+        """Modules of the network whose output stage and presence heads want; empty without these."""
+        deep = self.stage_heads.names if self.stage_heads is not None else ()
+        return [*deep, *(["encoder"] if self.presence_head is not None else ())]
+
+    def with_extras(self, logits: Tensor, x: Tensor, seen: dict[str, Any]) -> Outputs:
+        """The `outputs` of `x`, given its logits and what the watched modules gave, by name."""
         deep, aux = self.stage_heads, self.presence_head
         if deep is None and aux is None:
-            return Outputs(self(x))
-        names = [
-            *(deep.names if deep is not None else ()),
-            *(["encoder"] if aux is not None else ()),
-        ]
-        with watched(self.net, names) as seen:
-            logits = self(x)
+            return Outputs(logits)
         height, width = pad_to(x[:1, :1], self.stride, self.min_size).shape[-2:]
         return Outputs(
             logits,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
-import torch
 from huggingface_hub import constants, hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,6 +24,7 @@ from comp.config import Model
 from comp.errors import ConfigError, some
 from comp.files import sha256
 from comp.models.encoders import check_encoder, timm_name, timm_weights
+from comp.models.plain import load_plain
 from comp.registry import unknown
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -159,20 +158,12 @@ def read_state(path: Path) -> State:
         if path.suffix == ".safetensors":
             found: Any = load_file(path, device="cpu")
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = load_plain(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"model.encoder_weights: no file {path}: put the weights there, or use encoder_weights: null"
         ) from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        KeyError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"model.encoder_weights: cannot read {path} as plain weights ({reason})"

@@ -11,8 +11,10 @@ from comp.data.samples.loader import TrainLoader
 from comp.data.samples.sampling import derive
 from comp.data.samples.train import scale_image
 from comp.errors import CompError, some
+from comp.models.compute import fixed_shapes
 from comp.models.extras import add_extras
 from comp.models.losses import Target, make_target
+from comp.models.step import in_short
 from comp.progress import beat
 from comp.train.made import judge_ema
 from comp.train.memory import cut, is_out_of_memory, next_cut, with_room
@@ -33,7 +35,8 @@ def run_epoch(
     lr = loop.optimizer.param_groups[-1]["lr"]
     within = loop.begin_epoch(epoch, lr)
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": within.lr}
-    row |= train_epoch(loop, loader, epoch)
+    with fixed_shapes(loop.eyes.device):
+        row |= train_epoch(loop, loader, epoch)
     if loop.hardness is not None:
         loop.hardness.end_epoch()
         loop.tell(loader)
@@ -92,8 +95,11 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
         todo = [batch]
         while not learn(loop, todo, of, sums):
             loop.optimizer.zero_grad(set_to_none=True)
-            n, least = min(len(b["image"]) for b in window), loop.segmenter.min_batch
-            loop.parts = next_cut(loop.parts, n, train.accumulate, least, loop.say)
+            if loop.forward.failed:
+                loop.forward.give_up(loop.say)
+            else:
+                n, least = min(len(b["image"]) for b in window), loop.segmenter.min_batch
+                loop.parts = next_cut(loop.parts, n, train.accumulate, least, loop.say)
             todo, sums = window, dict(before)
             if loop.hardness is not None:
                 loop.hardness.rewind(marked)
@@ -112,7 +118,9 @@ def train_epoch(loop: Loop, loader: TrainLoader, epoch: int) -> dict[str, Any]:
 def learn(
     loop: Loop, batches: list[dict[str, torch.Tensor]], of: int, sums: dict[str, torch.Tensor]
 ) -> bool:
-    """Add the gradients of batches, and their losses to `sums`; False where memory ran out.
+    """Add the gradients of batches, and their losses to `sums`.
+
+    False where memory ran out, or what is compiled failed: then `loop.forward.failed` says how.
 
     Args:
         of: batches that make one step.
@@ -120,6 +128,7 @@ def learn(
     """
     eyes = loop.eyes
     extra_weights = loop.segmenter.extra_weights
+    forward = loop.forward if loop.parts == 1 else loop.segmenter.outputs  # parts: another shape
     try:
         for batch in batches:
             for part in cut(batch, loop.parts):
@@ -127,7 +136,7 @@ def learn(
                 images = scale_image(part["image"].to(eyes.device, non_blocking=True))
                 x = eyes.compute.to_layout(loop.segmenter.normalize(images))
                 with eyes.compute.autocast():
-                    outputs = loop.segmenter.outputs(x)
+                    outputs = forward(x)
                 total, terms = loop.loss(outputs.logits, target)
                 total, terms = add_extras(total, terms, outputs, target, loop.loss, extra_weights)
                 if loop.hardness is not None:
@@ -137,8 +146,12 @@ def learn(
                     sums[name] = sums.get(name, torch.zeros((), device=eyes.device)) + value * n
                 share = n / len(batch["image"])  # 1 for a whole batch, which changes no bit
                 loop.scaler.scale(total * share / of).backward()
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
+    except CompError:
+        raise
+    except Exception as error:
+        if forward is loop.forward and loop.forward.mode:  # whose memory it may have been
+            loop.forward.failed = in_short(error)
+        elif not is_out_of_memory(error):
             raise
         return False
     return True

@@ -11,8 +11,8 @@ import torch
 
 from comp.data.samples.loader import TrainLoader
 from comp.data.samples.train import Sample
-from comp.models.probe import synchronize
 from comp.models.segmenter import Segmenter
+from comp.models.step import synchronize
 from comp.train.state import Loop
 
 STEPS = 3  # timed, after one to warm up

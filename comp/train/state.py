@@ -15,6 +15,7 @@ from comp.data.samples.sampling import derive
 from comp.errors import RunMismatchError
 from comp.metrics.scores import find_metric
 from comp.models.build import build_model
+from comp.models.compiling import Forward
 from comp.models.losses import WeightedLoss, build_loss
 from comp.models.optim import build_optimizer
 from comp.models.schedule import Schedule, build_schedule
@@ -138,6 +139,10 @@ class Loop:
     resumed: bool = False  # from a checkpoint
     began: float = 0.0  # this attempt at the epoch in progress, monotonic
     after_batch: Callable[[bool], None] = lambda updated: None  # True: the optimizer made its step
+    forward: Forward = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.forward = Forward(self.segmenter, self.eyes.compute)
 
     def begin_epoch(self, epoch: int, lr: float = 0.0) -> Within:
         """How far the epoch is: begun anew, unless an earlier attempt or call began it."""

@@ -29,7 +29,7 @@ from comp.errors import CompError, ConfigError
 from comp.models.build import build_model, n_parameters
 from comp.models.compute import Compute, decide_compute
 from comp.models.gpus import peak, reset_peak
-from comp.models.probe import make_step, one_line, synchronize
+from comp.models.step import make_step, one_line, synchronize
 from comp.registry import use_code_of
 from comp.train.epoch import train_epoch
 from comp.train.job import Emit, FoldJob
@@ -192,8 +192,7 @@ class Trial:
     def _computed(self, device: torch.device, found: Findings) -> Compute:
         """How it is computed where nothing is measured, said in the findings."""
         train, compute = self.config.train, decide_compute(self.config, device.type)
-        if compute.threads:
-            torch.set_num_threads(compute.threads)
+        compute.settle()
         layout = " channels_last" if compute.channels_last else ""
         found.values |= {
             "batch": [train.batch_size, self.competition.data.channels, *train.size],

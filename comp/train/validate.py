@@ -14,6 +14,7 @@ from comp.data.images.resize import soft_target
 from comp.errors import DataError
 from comp.masks.decide import decide
 from comp.metrics.counts import count_image
+from comp.metrics.reported import reported_metrics
 from comp.metrics.scores import score_counts
 from comp.models.compute import Compute
 from comp.models.losses import Target, WeightedLoss, make_target
@@ -21,24 +22,6 @@ from comp.models.segmenter import Segmenter
 from comp.predict import Band, Place, predict_bands
 from comp.store import quantise
 from comp.train import stopping
-
-REPORTED = {
-    "binary": (
-        "iou_image_mean",
-        "dice_image_mean",
-        "iou_dataset",
-        "iou_with_background",
-        "pixel_accuracy",
-    ),
-    "multiclass": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
-    "multilabel": ("iou_dataset_macro", "dice_dataset_macro", "pixel_accuracy"),
-}
-
-
-def reported_metrics(competition: Competition) -> tuple[str, ...]:
-    """The competition's metric first, then the usual ones of its task."""
-    usual = REPORTED[competition.task]
-    return (competition.metric_name, *(m for m in usual if m != competition.metric_name))
 
 
 def scores_of(counts: np.ndarray, competition: Competition) -> dict[str, float]:
@@ -58,15 +41,18 @@ class Eyes:
     device: torch.device
 
 
-def target_of(seen: Cache, places: Sequence[Place], competition: Competition) -> Target:
-    """The truth of a batch on the network's grid, soft where the recipe is soft."""
+def target_of(
+    seen: Cache, places: Sequence[Place], competition: Competition, device: torch.device
+) -> Target:
+    """The truth of a batch on the network's grid and on the device, soft where the recipe is soft."""
     task, n_classes = competition.task, competition.n_classes
     stored = [labels_of(seen, p.index)[..., p.rows, p.columns] for p in places]
     if seen.recipe.soft:
         soft = [soft_target(labels, task, n_classes) for labels in stored]
         planes, valid = (torch.from_numpy(np.stack(part)) for part in zip(*soft, strict=True))
-        return Target(planes, valid)
-    return make_target(torch.from_numpy(np.stack(stored)), task, n_classes)
+        return Target(planes.to(device), valid.to(device))
+    labels = torch.from_numpy(np.stack(stored)).to(device)  # a byte a pixel, not a float a class
+    return make_target(labels, task, n_classes)
 
 
 def labels_of(cache: Cache, index: int) -> np.ndarray:
@@ -93,8 +79,7 @@ def validate(
     def on_logits(logits: torch.Tensor, places: list[Place]) -> None:
         nonlocal total
         stopping.check()
-        target = target_of(eyes.seen, places, eyes.competition)
-        target = Target(target.planes.to(eyes.device), target.valid.to(eyes.device))
+        target = target_of(eyes.seen, places, eyes.competition, eyes.device)
         value, terms = loss(logits, target)
         share = sum(place.share for place in places)
         total += float(value) * share

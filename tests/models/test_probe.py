@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import comp.models.probe as probe_module
+import comp.models.step as step_module
 from comp.config import ModelConfig, check
 from comp.models.compute import Compute
 from comp.models.probe import CLEAR, Timing, candidates, choose, decide, probe, race, step_seconds
@@ -78,7 +79,7 @@ def test_race_drops_losers_and_counts_no_warm_up() -> None:
     best = race(steps, {}, CPU, lambda: clock.now)  # type: ignore[arg-type]
     assert best == pytest.approx({0: 1.0, 1: 1.1, 2: 3.0})
     assert clock.calls[2] == 2  # the warm-up and one round
-    assert clock.calls[0] == clock.calls[1] == probe_module.ROUNDS + 1
+    assert clock.calls[0] == clock.calls[1] == step_module.ROUNDS + 1
 
 
 def test_race_stops_at_its_limit() -> None:
