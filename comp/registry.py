@@ -16,6 +16,7 @@ from comp.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 _SAID: set[str] = set()  # user code whose use was printed
+_ROOTS: list[str] = []  # workspaces whose modules may be named
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -55,9 +56,13 @@ def is_import_path(name: str) -> bool:
 
 
 def use_code_of(root: Path) -> None:
-    """Let ``package.module:Name`` name modules that lie in the workspace."""
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
+    """Let ``package.module:Name`` name modules that lie in the workspace.
+
+    Python is told of the folder only when such a name is used: a file of the workspace that is called like
+    an optional package, such as rasterio.py, is never imported in its place.
+    """
+    if str(root) not in _ROOTS:
+        _ROOTS.append(str(root))
 
 
 def load_object(path: str) -> object:
@@ -67,6 +72,7 @@ def load_object(path: str) -> object:
         ConfigError: when the module or the name in it cannot be imported.
     """
     module_name, _, attribute = path.partition(":")
+    sys.path.extend(root for root in _ROOTS if root not in sys.path)
     try:
         module = importlib.import_module(module_name)
         found = getattr(module, attribute)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from comp.commands import ensemble, leaderboard, submit
 from comp.data.folds.table import write_folds
 from comp.files import read_json, write_json
+from comp.jobs.processes import describe_process
+from comp.store.history import note_run
+from tests.processes import REPOSITORY, run_comp
 
 spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
 assert spec is not None and spec.loader is not None
@@ -149,3 +154,90 @@ def test_held_out_scores_are_shown_where_there_are_any(tmp_path, capsys):
     assert {row["heldout"] for row in board["submissions"]} >= {final}
     said = capsys.readouterr().out
     assert said.count("held out") == 3 and "0.4321" in said
+
+
+@pytest.fixture
+def history(tmp_path):
+    """Runs that are complete, incomplete, failed, running, killed, damaged, of other folds, and gone."""
+    workspace, competition = fake.make_competition(tmp_path)
+    table = fake.make_folds(workspace, competition)
+    names = ("complete", "incomplete", "failed", "running", "killed", "damaged", "other", "gone")
+    for number, name in enumerate(names):
+        few = {"folds": [1]} if name in ("incomplete", "failed", "running", "killed") else {}
+        fake.make_run(workspace, competition, table, name, 1.0 + number, **few)
+        write_json(
+            workspace.run(name) / "started.json",
+            {
+                "id": name,
+                "time": f"2026-01-0{number + 1}T10:20:30.000Z",
+                "git": {"commit": "abcdef0123456789", "changed": number == 0},
+                "host": "h",
+                "devices": ["a processor"],
+                "versions": {"torch": "2.9"},
+            },
+        )
+    me = describe_process()
+    states = {"failed": ("failed", me), "running": ("running", me)}
+    states["killed"] = ("running", {**me, "pid": 2**22 + 1})
+    for name, (state, process) in states.items():
+        said = {"state": state, "process": process, "started": 10.0, "updated": 40.0}
+        write_json(workspace.fold(name, 0) / "status.json", said)
+    (workspace.fold("damaged", 0) / "oof.none.npy").unlink()
+    meta = workspace.run("other") / "config.json"
+    write_json(meta, {**read_json(meta), "folds_hash": "0123456789abcdef"})
+    note_run(workspace, "gone")
+    shutil.rmtree(workspace.run("gone"))
+    return workspace, competition
+
+
+def test_the_history_has_a_row_a_run_newest_first(history, tmp_path, capsys):
+    files = tmp_path / "h.json", tmp_path / "h.csv"
+    board = leaderboard.run_history(*history, *files, price_per_hour=36.0)
+    assert [(row["name"], row["state"]) for row in board["runs"]] == [
+        ("gone", "gone"), ("other", "complete"), ("damaged", "damaged"), ("killed", "killed"),
+        ("running", "running"), ("failed", "failed"), ("incomplete", "incomplete"), ("complete", "complete"),
+    ]  # fmt: skip
+    rows = {row["name"]: row for row in board["runs"]}
+    assert [rows[n]["present_folds"] for n in ("complete", "other")] == [True, False]
+    assert rows["failed"]["seconds"] == 1.0 and rows["failed"]["device_seconds"] == 31.0
+    assert rows["failed"]["cost"] == 0.31 and len(rows["complete"]["folds"]) == 3
+    assert rows["complete"]["parent"] is None and rows["incomplete"]["parent"] == "complete"
+    assert {"key": "noise", "from": "1.0", "to": "2.0"} in rows["incomplete"]["changes"]
+    said = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in said.splitlines() if line}
+    assert "noise: 1.0 -> 2.0" in lines["incomplete"] and "1/3" in lines["incomplete"]
+    assert "abcdef01+" in lines["complete"] and "012345*" in lines["other"]
+    assert "0.31" in lines["failed"] and "2026-01-03 10:20" in lines["failed"]
+    assert "* of other folds than those of now" in said and "gone: the folder is" in said
+    assert json.loads(files[0].read_text()) == json.loads(json.dumps(board))
+    with open(files[1], newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["run"] for row in written] == [row["name"] for row in board["runs"]]
+    assert written[-1]["torch"] == "2.9" and written[-1]["git_changed"] == "True"
+    assert written[-1]["standard_error"] == str(rows["complete"]["error"])
+
+
+def test_the_history_of_an_empty_workspace(tmp_path, capsys):
+    workspace, competition = fake.make_competition(tmp_path)
+    board = leaderboard.run_history(workspace, competition, None, tmp_path / "h.csv")
+    assert board["runs"] == [] and "none yet: comp cv --config A" in capsys.readouterr().out
+    assert (tmp_path / "h.csv").read_text() == "run\n"
+
+
+def test_a_status_of_any_kind_breaks_no_listing(history):
+    workspace, competition = history
+    process = describe_process()
+    for said in ({"state": [], "process": process}, {"process": {"pid": "x"}, "state": "running"}):
+        write_json(workspace.fold("incomplete", 0) / "status.json", said)
+        board = leaderboard.run_history(workspace, competition)
+        assert len(board["runs"]) == 8
+    far = {"state": "running", "process": {"pid": 1, "host": "far"}, "updated": "x"}
+    write_json(workspace.fold("incomplete", 0) / "status.json", far)
+    assert len(leaderboard.run_history(workspace, competition)["runs"]) == 8
+
+
+def test_options_of_the_history_want_it(tmp_path):
+    fake.make_competition(tmp_path)
+    done = run_comp("leaderboard", "--csv", "x.csv", "--root", str(REPOSITORY), cwd=tmp_path)
+    assert done.returncode == 2 and "--csv goes with --runs" in done.stderr
+    assert not (tmp_path / "x.csv").exists()

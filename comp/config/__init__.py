@@ -29,9 +29,11 @@ from comp.config.model import (
     Pseudo,
     Sampler,
     Schedule,
+    Searched,
     Train,
+    Tuned,
 )
-from comp.config.reading import parse_yaml, read_mapping
+from comp.config.reading import dump_yaml, parse_yaml, read_mapping
 
 __all__ = [
     "BACKGROUND_NAMES",
@@ -49,12 +51,15 @@ __all__ = [
     "Rle",
     "Sampler",
     "Schedule",
+    "Searched",
     "Submission",
     "Train",
+    "Tuned",
     "check",
     "config_hash",
     "data_root",
     "differences",
+    "dump_yaml",
     "find_config",
     "load_competition",
     "load_model",

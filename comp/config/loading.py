@@ -14,7 +14,7 @@ from comp.config.competition import Competition
 from comp.config.model import ModelConfig
 from comp.config.reading import Layers, key_of, override_of, read_layers, read_mapping
 from comp.errors import ConfigError, DataError
-from comp.files import COMPETITION_FILE, SAFE_NAME, Workspace, digest
+from comp.files import COMPETITION_FILE, DEVICE_NAME, SAFE_NAME, Workspace, check_name, digest
 from comp.registry import nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -222,7 +222,7 @@ def load_competition(
         path = root / COMPETITION_FILE
     else:
         folder = root / "configs" / "competitions"
-        path = folder / f"{name}.yaml"
+        path = folder / f"{check_name(name, 'competition')}.yaml"
         if not path.is_file():
             default = root / COMPETITION_FILE
             if default.is_file() and read_mapping(default).get("name") == name:
@@ -234,7 +234,7 @@ def load_competition(
                 raise ConfigError(f"no competition {name!r} in {folder}; {tail}")
     layers = read_layers(path, overrides)
     competition = check(Competition, layers.values, layers)
-    if not SAFE_NAME.fullmatch(competition.name):
+    if not SAFE_NAME.fullmatch(competition.name) or DEVICE_NAME.fullmatch(competition.name):
         raise ConfigError(
             f"{layers.source_of(['name'])}: name: {competition.name!r}: use letters, digits, '.', '_', '+' and '-'"
         )

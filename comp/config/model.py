@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from comp.config.mixing import Mix
 from comp.config.network import LossTerm, Model
@@ -17,6 +17,7 @@ from comp.config.rates import Optim, Schedule
 from comp.config.sampling import Pseudo, Sampler, Share, Shares
 from comp.config.section import OpenSection, PositiveInt, Section
 from comp.config.training import EarlyStop, Size, Train
+from comp.config.tune import Searched, Tuned
 
 __all__ = [
     "EarlyStop",
@@ -31,10 +32,12 @@ __all__ = [
     "Pseudo",
     "Sampler",
     "Schedule",
+    "Searched",
     "Share",
     "Shares",
     "Size",
     "Train",
+    "Tuned",
 ]
 
 
@@ -50,7 +53,20 @@ class ModelConfig(Section):
         (), description="albumentations, in order: - HorizontalFlip: {p: 0.5}"
     )
     predict: Predict = Predict()
-    tune: dict[str, Any] | None = Field(None, description="search space, read by comp tune")
+    tune: dict[str, Searched] | None = Field(
+        None,
+        min_length=1,
+        description="what comp tune searches: a dotted path, as -o takes it, to a range or a list of values",
+    )
+    tuned: Tuned | None = Field(
+        None,
+        exclude=True,
+        description="written by comp tune: which folds these values were chosen on",
+    )
+
+    @field_serializer("tune")
+    def _is_no_part_of_the_model(self, _: Any) -> None:
+        """A run stays the same one whatever is searched around it."""
 
     @model_validator(mode="after")
     def _windows_are_of_crops(self) -> ModelConfig:

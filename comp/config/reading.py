@@ -13,6 +13,8 @@ import yaml
 from comp.errors import ConfigError
 from comp.files import read_text
 
+ALIASED = 10_000  # values that aliases may add to what the text itself can hold
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-5 as a number and refuses a key said twice."""
@@ -48,11 +50,66 @@ def parse_yaml(text: str, source: str) -> Any:
         ConfigError: naming `source` and the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if count_values(node, {}) > len(text) + ALIASED:
+                raise ConfigError("its aliases (*name) repeat values many thousand times")
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that puts quotation marks around text that our reader takes for a number, without aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """YAML text that `parse_yaml` reads back as `values`; innermost mappings and lists on one line."""
+    nested = any(isinstance(value, dict | list) for value in values.values())
+    return yaml.dump(
+        values,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None if nested else False,
+        width=100,
+    )
+
+
+def count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """The values that a node stands for when every alias in it is written out.
+
+    Args:
+        known: what was counted of nodes by their id, 0 where that is not done.
+
+    Raises:
+        ConfigError: an alias stands within what it names.
+    """
+    found = known.get(id(node))
+    if found is not None:
+        if not found:
+            raise ConfigError("an alias (*name) stands within what it names")
+        return found
+    known[id(node)], below = 0, []
+    if isinstance(node, yaml.MappingNode):
+        below = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        below = node.value
+    known[id(node)] = total = 1 + sum(count_values(part, known) for part in below)
+    return total
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +269,8 @@ def _set(node: Any, parts: list[str], value: Any) -> Any:
         return value
     head, rest = parts[0], parts[1:]
     if isinstance(node, list):
+        if not head.isdecimal():
+            raise ValueError(f"expected the number of an item of the list, got {head!r}")
         index = int(head)
         if not 0 <= index < len(node):
             raise IndexError(f"no item {index} in a list of {len(node)}")
@@ -219,6 +278,8 @@ def _set(node: Any, parts: list[str], value: Any) -> Any:
     if node is not None and not isinstance(node, dict):
         if isinstance(node, int | float) and not isinstance(node, bool):
             node = {"weight": node}  # `dice: 0.4` is short for `dice: {weight: 0.4}`
+        elif node == head:
+            node = {}  # `- HorizontalFlip` is short for `- HorizontalFlip: {}`
         else:
             raise ValueError(f"{head!r} is below a plain value ({node!r})")
     node = dict(node or {})

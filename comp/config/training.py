@@ -24,7 +24,17 @@ class Train(Section):
     """The loop."""
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"sampler", "mix", "pseudo", "ema", "ema_batches", "average_top", "soup", "snapshots"}
+        {
+            "sampler",
+            "mix",
+            "pseudo",
+            "ema",
+            "ema_batches",
+            "average_top",
+            "soup",
+            "snapshots",
+            "compile",
+        }
     )
 
     epochs: PositiveInt = 20
@@ -95,6 +105,11 @@ class Train(Section):
     channels_last: StrictBool | Literal["auto"] = "auto"
     fused: StrictBool | Literal["auto"] = Field(
         "auto", description="fused optimizer step where the optimizer has one"
+    )
+    compile: Literal["auto", False] = Field(
+        "auto",
+        description="CUDA: torch.compile and CUDA graphs where a trial shows that they save clearly more than "
+        "compiling takes; false: never",
     )
     hang_seconds: Annotated[StrictInt, Field(ge=1)] | None = Field(
         1800,

@@ -167,15 +167,21 @@ def write_geotiff(
 
 
 def read_meaning(file: Any) -> Meaning | None:
-    """What an open tif says of its values; None: it was not written here."""
+    """What an open tif says of its values; None: it was not written here, or says what cannot be."""
     text = file.tags().get(TAG)
     if text is None:
         return None
     try:
         said = json.loads(text)
-        return Meaning(said["task"], tuple(said["classes"]), tuple(said["values"]))
-    except (ValueError, KeyError, TypeError):
+        task, classes, values = said["task"], tuple(said["classes"]), tuple(said["values"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    expected = len(classes) if task == "multiclass" else 2
+    named = task in ("binary", "multiclass", "multilabel") and classes
+    bytes_ = len(values) == expected and all(type(v) is int and 0 <= v <= 255 for v in values)
+    if not (named and bytes_ and all(isinstance(name, str) for name in classes)):
+        return None
+    return Meaning(task, classes, values)
 
 
 def steps(height: int, width: int) -> Iterator[Any]:

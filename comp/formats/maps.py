@@ -6,9 +6,11 @@ back, it is a table of run-length codes like any other submission, so that it is
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,7 +20,7 @@ import numpy as np
 
 from comp.config import Competition, Submission
 from comp.errors import ConfigError, DataError, SubmissionError, some
-from comp.files import commit_file, disk_error, sha256, temporary_or_disk_error
+from comp.files import DEVICE_NAME, commit_file, disk_error, sha256, temporary_or_disk_error
 from comp.formats.geotiff import (
     TAG,
     GeoReference,
@@ -36,6 +38,15 @@ from comp.masks.rle import text_of
 from comp.masks.stream import RunStream
 
 SUFFIXES = (".tif", ".tiff")
+MAX_UNPACKED, MAX_RATIO = 1 << 30, 200  # bytes; beyond both of them a zip is taken for a bomb
+MAX_SIDE, MAX_PIXELS = 200_000, 1 << 33  # of one mask: 2048 of its rows are read at once
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+)  # RuntimeError: with a password
 WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same masks make the same bytes, whenever they are written
 
 
@@ -127,22 +138,33 @@ def write_maps(
 
 
 def _check_ids(ids: Sequence[str]) -> None:
-    """Refuse ids that repeat, or that would name a file outside the folder it is unpacked to."""
+    """Refuse ids that repeat, that would name a file outside the folder it is unpacked to, or no file at all."""
     twice = [image_id for image_id, n in Counter(ids).items() if n > 1]
     if twice:
         raise SubmissionError(f"{len(twice)} test ids repeat: {some(map(repr, twice))}")
     wrong = [
-        image_id
+        image_id if len(image_id) < 80 else image_id[:77] + "..."
         for image_id in ids
-        if "\\" in image_id
-        or PurePosixPath(image_id).is_absolute()
-        or {"", ".", ".."} & set(image_id.split("/"))
+        if not names_a_file(image_id)
     ]
     if wrong:
         raise SubmissionError(
             f"{len(wrong)} test ids cannot name a file: {some(map(repr, wrong))}; write a CSV "
             "(submission.format: csv), or rename the images"
         )
+
+
+def names_a_file(image_id: str) -> bool:
+    """True where ``<image_id>.tif`` names a file below the folder it is unpacked to, on any system."""
+    parts = image_id.split("/")
+    return (
+        image_id.isprintable()
+        and not set('\\:*?"<>|') & set(image_id)
+        and not PurePosixPath(image_id).is_absolute()
+        and all(p.strip(". ") and len(p.encode()) <= 200 for p in parts)
+        and not any(DEVICE_NAME.fullmatch(part) for part in parts)
+        and len(image_id.encode()) <= 1000
+    )
 
 
 def _add(archive: zipfile.ZipFile, tif: Path, name: str) -> None:
@@ -188,20 +210,23 @@ def read_maps(
     rasterio = load_rasterio()
     cells: dict[Key, tuple[tuple[int, str], ...]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    row = 0
+    row, seen = 0, Counter[str]()
     with _unzipped(path) as archive, tempfile.TemporaryDirectory() as folder:
         for info in sorted(archive.infolist(), key=lambda i: i.filename):
             image_id, _, _ = info.filename.rpartition(".")
             if info.is_dir() or not info.filename.lower().endswith(SUFFIXES):
                 continue
+            seen[image_id] += 1
+            if seen[image_id] > 1:
+                problems.append(f"{path.name}: {info.filename}: a second mask of {image_id!r}")
+                continue
             tif = Path(folder) / "mask.tif"
             try:
-                with archive.open(info) as source, open(tif, "wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                _unpack(archive, info, tif)
                 with opened(tif) as file:
                     texts = _codes(file, layout, names, shown, competition)
                     sizes[image_id] = file.height, file.width
-            except (zipfile.BadZipFile, rasterio.errors.RasterioError) as error:
+            except rasterio.errors.RasterioError as error:
                 problems.append(f"{path.name}: {info.filename}: cannot be read: {error}")
                 continue
             except DataError as error:
@@ -216,13 +241,43 @@ def read_maps(
     return RleTable(path.name, layout, table_names, tuple(sizes), cells), sizes
 
 
-def _unzipped(path: Path) -> zipfile.ZipFile:
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Unpack one member to `path`, whatever its own name.
+
+    Raises:
+        SubmissionError: it is damaged, or locked by a password.
+    """
     try:
-        return zipfile.ZipFile(path)
+        with archive.open(info) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except DAMAGED as error:
+        raise SubmissionError(f"cannot be read: {error}") from error
+    except OSError as error:
+        if error.errno is None:  # bzip2's way of saying that its data are damaged
+            raise SubmissionError(f"cannot be read: {error}") from error
+        raise disk_error(path, info.file_size, error) from error
+
+
+def _unzipped(path: Path) -> zipfile.ZipFile:
+    """Open a zip; no member of it is unpacked under its own name.
+
+    Raises:
+        SubmissionError: no zip, or one that claims to unpack to far more than its size.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+        size = path.stat().st_size
     except FileNotFoundError:
         raise SubmissionError(f"missing file: {path}") from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         raise SubmissionError(f"cannot read {path}: {error}") from error
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(MAX_UNPACKED, MAX_RATIO * size):
+        archive.close()
+        raise SubmissionError(
+            f"{path}: claims to unpack to {unpacked / 1e6:,.0f} MB from {size / 1e6:,.1f} MB, which no masks do"
+        )
+    return archive
 
 
 def _codes(
@@ -237,6 +292,8 @@ def _codes(
     Raises:
         SubmissionError: values or classes that nobody explains.
     """
+    if max(file.height, file.width) > MAX_SIDE or file.height * file.width > MAX_PIXELS:
+        raise SubmissionError(f"claims {file.height} x {file.width} pixels")
     meaning = read_meaning(file)
     if meaning is None and competition is not None:
         meaning = make_meaning(competition.submission, competition.task, competition.classes)

@@ -1,11 +1,21 @@
-"""Text and Markdown tables from plain rows. Numbers to the right, words to the left."""
+"""Text, Markdown and CSV tables from plain rows. Numbers to the right, words to the left.
+
+Cells are words for people: none of them writes Markdown or HTML, moves a terminal or runs in a spreadsheet.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")  # first letters of a formula
+MARKS = re.compile(
+    r"([\\|`*\[\]~])"
+)  # what Markdown reads inside a cell; _ within words is left alone
 NOTHING = "-"  # a value that does not exist: std of one fold, a class that never occurs
 
 
@@ -25,6 +35,7 @@ def text_table(
     Returns:
         lines joined by newlines, without one at the end; no spaces at line ends.
     """
+    headers = [cell(header) for header in headers]
     texts, align = _texts(headers, rows, align, digits)
     widths = [
         max(width(line[column]) for line in [list(headers), *texts])
@@ -45,9 +56,10 @@ def markdown_table(
     align: str | None = None,
     digits: int = 4,
 ) -> str:
-    """Lay out a Markdown table (GitHub's form), arguments as in `text_table`; bars in cells are escaped."""
+    """Lay out a Markdown table (GitHub's form), arguments as in `text_table`; cells are escaped."""
+    headers = [cell(header) for header in headers]
     texts, align = _texts(headers, rows, align, digits)
-    cells = [[_escape(text) for text in line] for line in [list(headers), *texts]]
+    cells = [[markdown_text(text) for text in line] for line in [list(headers), *texts]]
     widths = [max(3, *(width(line[column]) for line in cells)) for column in range(len(headers))]
     rule = [
         "-" * (wide - 1) + (":" if side == "r" else "-")
@@ -73,7 +85,46 @@ def cell(value: object, digits: int = 4) -> str:
         return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    return str(value).replace("\r\n", " ").replace("\n", " ")
+    return printable(str(value).replace("\r\n", " ").replace("\n", " "))
+
+
+def printable(text: str) -> str:
+    """`text` with letters that steer a terminal or turn the direction of writing as ``\\x1b``."""
+    if text.isprintable():
+        return text
+    steering = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) in steering else letter
+        for letter in text
+    )
+
+
+def csv_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """CSV for people and spreadsheets: words that one would run as a formula get a ``'`` before them.
+
+    Not for files whose words are keys, such as submissions: they would be others. None is an empty cell.
+    """
+
+    def guard(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return f"'{printable(value)}" if is_formula(value) else printable(value)
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([guard(value) for value in row] for row in [headers, *rows])
+    return text.getvalue()
+
+
+def is_formula(text: str) -> bool:
+    """True for a text that a spreadsheet would compute; a number is what it says."""
+    if not text.startswith(RUN_BY_SPREADSHEETS):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return text.startswith(("\t", "\r"))
 
 
 def count_of(n: int, noun: str, plural: str | None = None) -> str:
@@ -141,5 +192,7 @@ def _pad(text: str, wide: int, side: str) -> str:
     return space + text if side == "r" else text + space
 
 
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
+def markdown_text(text: str) -> str:
+    """`text` as Markdown that shows it: no marks, no links, no HTML."""
+    escaped = MARKS.sub(r"\\\1", text)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

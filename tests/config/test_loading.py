@@ -70,7 +70,7 @@ def test_all_mistakes_at_once_with_file_key_and_hint(tmp_path: Path) -> None:
 
 def test_no_near_key_lists_the_known_ones(tmp_path: Path) -> None:
     (line,) = problems(tmp_path / "bad.yaml", "zzzzzz: 1\n")
-    assert "known: augment, loss, model, optim, predict, schedule, train, tune" in line
+    assert "known: augment, loss, model, optim, predict, schedule, train, tune, tuned" in line
 
 
 @pytest.mark.parametrize(

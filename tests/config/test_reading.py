@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from comp.config.reading import (
     Layers,
     apply_overrides,
+    dump_yaml,
     key_of,
     merge,
     override_of,
@@ -139,6 +140,13 @@ def test_overrides(override: str, expected: dict) -> None:
     assert values == {"train": {"epochs": 1, "size": [1, 2]}, "loss": {"dice": 0.4}}
 
 
+def test_an_override_below_a_transform_that_is_named_alone() -> None:
+    got, problems = apply_overrides({"augment": ["Flip", "Blur"]}, ("augment.1.Blur.p=1",))
+    assert problems == [] and got == {"augment": ["Flip", {"Blur": {"p": 1}}]}
+    _, (problem,) = apply_overrides({"augment": ["Flip"]}, ("augment.0.Blur.p=1",))
+    assert "'Blur' is below a plain value ('Flip')" in problem
+
+
 def test_malformed_overrides_are_reported_together() -> None:
     wrong = ("epochs", "a..b=1", "train.size.7=1", "train.size.x=1", "name.x=1", "y=[1")
     before = {"train": {"size": [1, 2]}, "name": "text"}
@@ -209,3 +217,54 @@ def _at(node: object, loc: tuple) -> object:
             return node
         node = node.get(part)
     return node
+
+
+@given(st.dictionaries(st.text("ab1e-5.: #", min_size=1), TREES | st.text("1e-5+.onyx_ #:")))
+def test_what_is_dumped_reads_back(values: dict) -> None:
+    assert parse_yaml(dump_yaml(values), "here") == values
+
+
+def test_text_like_a_number_is_quoted() -> None:
+    assert dump_yaml({"a": "1e-5", "b": 1e-5}) == "a: '1e-5'\nb: 1.0e-05\n"
+    size = [64, 64]
+    assert dump_yaml({"a": size, "b": size}) == "a: [64, 64]\nb: [64, 64]\n"
+    assert dump_yaml({"extends": "m.yaml"}) == "extends: m.yaml\n"
+    assert dump_yaml({"a": {"b": [1, 2], "c": {"d": 1}}}) == "a:\n  b: [1, 2]\n  c: {d: 1}\n"
+
+
+def laughs(n: int, mapping: bool = False) -> str:
+    """Nine times nine times ... n times: a few hundred letters that say 9**n values."""
+    lines = ["a0: &a0 {k: v}" if mapping else "a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for i in range(1, n):
+        each = [f"k{j}: *a{i - 1}" if mapping else f"*a{i - 1}" for j in range(9)]
+        inner = ", ".join(each)
+        lines.append(f"a{i}: &a{i} " + (f"{{{inner}}}" if mapping else f"[{inner}]"))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("mapping", [False, True])
+def test_aliases_that_grow_without_end_are_refused(tmp_path: Path, mapping: bool) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml: its aliases \(\*name\) repeat values many"):
+        parse_yaml(laughs(9, mapping), "x.yaml")
+    parse_yaml(laughs(4, mapping), "x.yaml")
+    assert parse_yaml("a: &x [1, 2]\nb: *x\nc: *x", "x.yaml")["c"] == [1, 2]
+    (tmp_path / "c.yaml").write_text(laughs(9, mapping) + "\naugment: *a8\n")
+    with pytest.raises(ConfigError, match="its aliases"):
+        read_mapping(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: [*a]}", "a: &a [1, {b: *a}]"])
+def test_an_alias_within_what_it_names_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml: an alias \(\*name\) stands within"):
+        parse_yaml(text, "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "{a: " * 5_000, "[" * 3_000 + "]" * 3_000])
+def test_depths_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml: not YAML"):
+        parse_yaml(text, "x.yaml")
+
+
+def test_long_lists_without_aliases_are_read() -> None:
+    assert len(parse_yaml(f"a: [{'1, ' * 30_000}]", "x.yaml")["a"]) == 30_000
+    assert parse_yaml("", "x.yaml") is None

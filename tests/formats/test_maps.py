@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from comp.config import Competition, Submission
 from comp.errors import ConfigError, SubmissionError, UsageError
 from comp.files import sha256
 from comp.formats import maps
-from comp.formats.geotiff import GeoReference
+from comp.formats.geotiff import GeoReference, read_meaning
 from comp.formats.maps import make_meaning, read_maps, write_maps
 
 pytest.importorskip("rasterio")
@@ -156,11 +157,97 @@ def test_zips_that_hold_no_masks(tmp_path: Path) -> None:
     assert problems[0].startswith("s.zip: a.tif: cannot be read: ")
 
 
-@pytest.mark.parametrize("wrong", ["../a", "/a", "a//b", "a\\b", "./a", ""])
+@pytest.mark.parametrize(
+    "wrong",
+    ["../a", "/a", "a//b", "a\\b", "./a", "", "a/..", "a\0b", "a\nb", "x" * 5000, "x" * 201, "C:a", "a/nul", "CON.b",
+     "a/ /b", "a?", "\x1b[2J", "a/" * 600 + "b"],
+)  # fmt: skip
 def test_ids_that_would_leave_the_folder_are_refused(tmp_path: Path, wrong: str) -> None:
     with pytest.raises(SubmissionError, match="1 test ids cannot name a file"):
         write(tmp_path, ids=["b", wrong])
     assert not list(tmp_path.iterdir())
+
+
+def whole(tmp_path: Path) -> bytes:
+    """A tif that is read without a problem."""
+    write(tmp_path)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        return archive.read("a.tif")
+
+
+def read(path: Path) -> list[str]:
+    problems: list[str] = []
+    read_maps(path, Submission(), ("",), ("roof",), None, problems)
+    return problems
+
+
+def test_members_of_a_zip_stay_where_they_are_unpacked(tmp_path: Path) -> None:
+    tif = whole(tmp_path)
+    path = tmp_path / "in" / "s.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("../../out.tif", "/tmp/comp-out.tif", "a/../../out.tif", "..\\out.tif"):
+            archive.writestr(name, tif)
+    before = sorted(tmp_path.rglob("*"))
+    assert read(path) == []
+    assert sorted(tmp_path.rglob("*")) == before and not Path("/tmp/comp-out.tif").exists()
+
+
+def test_two_masks_of_one_image_are_a_problem(tmp_path: Path) -> None:
+    tif = whole(tmp_path)
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("a.TIF", tif)
+        archive.writestr("a.tif", tif)
+        archive.writestr("b.tif", tif)
+    assert read(tmp_path / "t.zip") == ["t.zip: a.tif: a second mask of 'a'"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_unpacks_to_far_more_is_refused(
+    tmp_path: Path, method: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps, "MAX_UNPACKED", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        archive.writestr("a.tif", bytes(1 << 23))
+    with pytest.raises(SubmissionError, match=r"b\.zip: claims to unpack to 8 MB from 0\.0 MB"):
+        read(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("at", range(0, 2400, 193))
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_flipped_bytes_of_a_zip_are_told(tmp_path: Path, method: int, at: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, 2000).astype(np.uint8).tobytes()
+    with zipfile.ZipFile(tmp_path / "f.zip", "w", method) as archive:
+        archive.writestr("a.tif", noise)
+    data = bytearray((tmp_path / "f.zip").read_bytes())
+    data[at % len(data)] ^= 0xFF
+    (tmp_path / "f.zip").write_bytes(data)
+    with contextlib.suppress(SubmissionError):
+        assert read(tmp_path / "f.zip")
+
+
+def test_a_tif_that_claims_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(maps, "MAX_SIDE", 5)
+    assert "out.zip: a.tif: claims " in "".join(read(tmp_path / "out.zip"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["{", "[]", '{"task": "binary"}', '{"task": "binary", "classes": [], "values": [0, 1]}',
+     '{"task": "binary", "classes": ["a"], "values": [0]}', '{"task": [], "classes": ["a"], "values": [0, 1]}',
+     '{"task": "binary", "classes": [{}], "values": [0, 1]}',
+     '{"task": "binary", "classes": ["a"], "values": [0, 256]}',
+     '{"task": "multiclass", "classes": ["a", "b"], "values": [0]}', "[" * 100_000],
+)  # fmt: skip
+def test_a_meaning_that_cannot_be_counts_as_none(said: str) -> None:
+    class File:
+        def tags(self) -> dict[str, str]:
+            return {"COMP_CLASSES": said}
+
+    assert read_meaning(File()) is None
 
 
 def test_nothing_is_left_where_something_does_not_fit(tmp_path: Path) -> None:

@@ -63,10 +63,11 @@ def test_report() -> None:
         "score": 0.5,
         "weights": {"a|b (d4)": "100 %"},
         "thresholds": None,
-        "min_area_px": 0,
+        "clean_up": ["holes filled", "only the largest object kept"],
         "method": "uniform",
     }
     text = render_ensemble(recipe(), [part], ["a note"])
+    assert "holes filled; only the largest object kept" in text
     for piece in ("# Ensemble e", "It gains.", "-0.0100", "a\\|b", "| left", "fold 1", "- a note"):
         assert piece in text
     assert "Fitted without each part" not in render_ensemble(recipe(), [], [])
@@ -88,6 +89,8 @@ def test_small_words() -> None:
     assert share(1, MEMBERS) == "33.3 %"
     plain = {"method": "uniform", "thresholds": None, "min_area_px": 0}
     assert settings(plain) == "weights uniform"
+    plain["clean_up"] = {"keep": 1, "words": ["only the largest object kept"]}
+    assert settings(plain) == "weights uniform, only the largest object kept"
 
 
 def test_an_empty_leaderboard_names_the_commands() -> None:

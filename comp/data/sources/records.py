@@ -6,6 +6,7 @@ id are refused together, with counts.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from comp.config import Competition
@@ -20,7 +21,10 @@ from comp.data.sources.paired import (
 from comp.data.sources.patterns import entries, image_files, is_image_name, is_litter, match
 from comp.data.sources.record import Record, Records
 from comp.data.sources.rows import from_manifest, records_of_rows
-from comp.errors import DataError
+from comp.errors import DataError, some
+
+# No table gives these back as they were; some of them steer a terminal.
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 __all__ = [
     "Record",
@@ -69,6 +73,10 @@ def look_for_records(competition: Competition, data_root: Path) -> tuple[Records
     if pattern is not None:
         images = images_of(pattern, "test image", search, train=False)
         test = {i: Record(i, image, (), "test") for i, image in images.items()}
+    if odd := [image_id for image_id in (*train, *test) if UNWRITABLE.search(image_id)]:
+        search.problems.append(
+            f"{len(odd)} ids with control characters, or that are no UTF-8: {some(map(repr, odd))}; rename them"
+        )
     if told := say_unknown(search, test):
         search.problems.append(told)
     taken = search.taken

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import threading
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import torch
 
 from comp.config import Train
-from comp.data.samples.loader import TrainLoader, train_loader
+from comp.data.samples.loader import LoaderError, TrainLoader, train_loader
 from comp.data.samples.train import TrainSamples
 from comp.errors import DataError
 from tests.data.samples.test_train import CROP, EVERY, SOFT, epoch_of, equal, samples_of
@@ -78,6 +81,82 @@ def test_an_exception_in_the_thread_is_raised_where_batches_are_taken(make_toy) 
     with pytest.raises(DataError, match="sample 7 is broken"):
         epoch_of(TrainLoader(samples, 3, 0), 0)
     assert "prefetch" not in {thread.name for thread in threading.enumerate()}
+
+
+class Fatal(TrainSamples):
+    """At image 7 of epoch 1 what `how` says befalls the process, or the thread, that makes it."""
+
+    how = ""
+    release = threading.Event()
+
+    def __getitem__(self, key: Any) -> Any:
+        if key[0] == 1 and self.indices[self.place[key[1]]] == 7:
+            if self.how == "hangs":
+                self.release.wait(60)
+            os.kill(os.getpid(), getattr(signal, self.how))
+        return super().__getitem__(key)
+
+
+def fatal(samples: TrainSamples, how: str) -> TrainSamples:
+    samples.__class__ = Fatal
+    samples.how = how  # type: ignore[attr-defined]
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "fewer"),
+    [
+        (
+            "SIGKILL",
+            r"was killed by signal 9 SIGKILL \(likely out of memory\) at image 't007'",
+            True,
+        ),
+        pytest.param(
+            "SIGSEGV",
+            "was killed by signal 11 SIGSEGV at image 't007'",
+            True,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "SIGBUS",
+            r"was killed by signal 7 SIGBUS \(likely /dev/shm is full\) at image 't007'",
+            True,
+            marks=pytest.mark.slow,
+        ),
+        ("SIGSTOP", r"no batch for 0.8 s: worker \d \(pid \d+\) at image 't007'", False),
+    ],
+)
+def test_a_worker_that_dies_or_hangs_is_named_with_its_image(
+    make_toy, how: str, said: str, fewer: bool
+) -> None:
+    samples = fatal(samples_of(make_toy(), {**CROP, "hang_seconds": 1}), how)
+    loader = TrainLoader(samples, 2, 0, workers=2)
+    try:
+        epoch_of(loader, 0)
+        workers = list(loader._workers._iterator._workers)  # type: ignore[union-attr]
+        with pytest.raises(RuntimeError, match="DataLoader") as caught:
+            epoch_of(loader, 1)
+        error = loader.explain(caught.value)
+    finally:
+        loader.close()
+    assert isinstance(error, LoaderError) and re.search(said, str(error)), error
+    assert error.try_again == {"again": 1, "fewer_workers": fewer}
+    for worker in workers:
+        worker.join(5)
+        assert not worker.is_alive()
+
+
+def test_a_thread_that_hangs_is_named_with_its_image(make_toy) -> None:
+    samples = fatal(samples_of(make_toy(), {**CROP, "hang_seconds": 1}), "hangs")
+    loader = TrainLoader(samples, 2, 0)
+    epoch_of(loader, 0)
+    try:
+        with pytest.raises(LoaderError, match=r"s: the prefetch thread at image 't007'; its log"):
+            epoch_of(loader, 1)
+    finally:
+        Fatal.release.set()
+    other = RuntimeError("a loss that fails")
+    assert loader.explain(other) is other
 
 
 def test_leaving_early_stops_the_thread(make_toy) -> None:

@@ -271,6 +271,20 @@ def test_palette_and_plain_voc_masks_read_alike(tmp_path: Path, repository: Path
     assert any((a == 255).any() and (a == 1).any() for a in read[0])
 
 
+@pytest.mark.parametrize(
+    "name", [b"a\rb", b"a\nb", b"\x1b[2J", b"\xff", "\u2028".encode(), b"\x7f"]
+)
+def test_ids_that_no_table_gives_back_are_refused(tmp_path: Path, name: bytes) -> None:
+    touch(tmp_path, "i/a.png", "m/a.png", "t/b.png")
+    (tmp_path / os.fsdecode(b"t/" + name + b".png")).write_bytes(b"")
+    comp = competition([{"images": "i/{id}.png", "masks": "m/{id}.png"}], test="t/{id}.png")
+    with pytest.raises(
+        DataError, match="1 ids with control characters, or that are no UTF-8: '"
+    ) as caught:
+        find_records(comp, tmp_path)
+    assert str(caught.value).isprintable()
+
+
 def test_unknown_layouts_say_what_is_there(tmp_path: Path) -> None:
     touch(tmp_path, "pictures/a.png", "pictures/b.png")
     with pytest.raises(DataError, match=r"no known layout \(voc, .*found pictures \(2 images\)"):
