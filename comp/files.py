@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -22,19 +23,25 @@ from typing import Any
 from comp.errors import CompError, ConfigError, DataError, DiskError, LockedError, UsageError
 
 COMPETITION_FILE = Path("configs") / "competition.yaml"
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+DEVICE_NAME = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")  # no files on Windows
 
 
 def check_name(name: str, what: str) -> str:
     """Return `name` if it is safe as one folder name.
 
     Raises:
-        UsageError: for separators, leading dots, spaces: it could leave the workspace.
+        UsageError: for separators, leading dots, spaces: it could leave the workspace; for names that
+            some systems cannot make.
     """
     if not SAFE_NAME.fullmatch(name):
+        shown = repr(name) if len(name) <= 120 else f"{name[:40]!r}... of {len(name)} letters"
         raise UsageError(
-            f"{what} {name!r}: use letters, digits, '.', '_', '+' and '-' only, not starting with '.'"
+            f"{what} {shown}: use letters, digits, '.', '_', '+' and '-' only, not starting with '.', "
+            "at most 100"
         )
+    if DEVICE_NAME.fullmatch(name):
+        raise UsageError(f"{what} {name!r}: is a device on Windows; use another")
     return name
 
 
@@ -61,10 +68,12 @@ class Workspace:
     Args:
         root: the folder that holds ``configs/``.
         competition: the competition's name; folds, runs and ensembles live under it.
+        study: a study of `comp tune`, whose trials are then the runs; None: the runs of `comp cv`.
     """
 
     root: Path
     competition: str
+    study: str | None = None
 
     @property
     def configs(self) -> Path:
@@ -85,7 +94,16 @@ class Workspace:
 
     @property
     def runs(self) -> Path:
+        if self.study is not None:
+            return self.study_folder(self.study) / "trials"
         return self.root / "runs" / self.competition
+
+    @property
+    def studies(self) -> Path:
+        return self.root / "studies" / self.competition
+
+    def study_folder(self, name: str) -> Path:
+        return self.studies / check_name(name, "study name")
 
     def run(self, name: str) -> Path:
         return self.runs / check_name(name, "run name")
@@ -146,7 +164,7 @@ def commit(path: Path, content: bytes | str) -> Path:
         with open(made, "wb") as file:
             file.write(data)
     except OSError as error:
-        made.unlink(missing_ok=True)
+        discard(made)
         raise disk_error(path, len(data), error) from error
     return commit_file(made, path)
 
@@ -164,9 +182,27 @@ def commit_file(made: Path, path: Path) -> Path:
             finally:
                 os.close(folder)
     except OSError as error:
-        made.unlink(missing_ok=True)
+        discard(made)
         raise disk_error(path, 0, error) from error
     return path
+
+
+def discard(made: Path) -> None:
+    """Remove a temporary file, if the disk lets us: a disk that has just refused a write may refuse this too."""
+    with contextlib.suppress(OSError):
+        made.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may be there.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -181,6 +217,8 @@ def remove_temporaries(folder: Path) -> None:
 
 def temporary_or_disk_error(path: Path) -> Path:
     """`temporary`, with a refused folder said as a DiskError."""
+    if not path.name:
+        raise DiskError(f"cannot write {path}: it is a folder")
     try:
         return temporary(path)
     except OSError as error:
@@ -191,9 +229,33 @@ def disk_error(path: Path, n_bytes: int, error: OSError) -> CompError:
     """Say what could not be written, and why."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskError(
-            f"disk full writing {path} ({n_bytes / 1e6:.1f} MB): free space and run again"
+            f"disk full writing {path}{_room(path, n_bytes)}: free space and run again"
         )
     return DiskError(f"cannot write {path}: {error.strerror or error}")
+
+
+def known_os_error(error: BaseException) -> CompError | None:
+    """What the machine refused, said as the user's to mend; None: it is something else."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return DiskError(
+            "too many open files: raise the limit (`ulimit -n 4096`) or use fewer --slots"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename)
+        return UsageError(f"too long for the name of a file: {name[:60]}... ({len(name)} letters)")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+        return disk_error(Path(str(error.filename or "a file")), 0, error)
+    return None
+
+
+def _room(path: Path, n_bytes: int) -> str:
+    """What a write wanted and what there is, as far as it is known."""
+    said = [f"{n_bytes / 1e6:.1f} MB are needed"] if n_bytes else []
+    with contextlib.suppress(OSError):
+        said.append(f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -211,7 +273,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"missing file: {path}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path} as JSON: {error}") from error
 
 
@@ -221,6 +283,11 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+def no_follow(path: str | Path, flags: int) -> int:
+    """Open a file, never a link in its place; as an `opener` of `open` too."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
 
 @contextlib.contextmanager
@@ -240,7 +307,7 @@ def lock(path: Path, wait_seconds: float = 0.0, shared: bool = False) -> Iterato
     deadline = time.monotonic() + wait_seconds
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = no_follow(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise disk_error(path, 0, error) from error
     try:

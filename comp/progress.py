@@ -31,3 +31,20 @@ def listening(hear: Hear) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(hear)
+
+
+@contextlib.contextmanager
+def one_of(position: int, of: int) -> Iterator[None]:
+    """Tell beats of the block as those of one part of `of` equal ones, `position` from 0: epochs go on counting."""
+    if not _listeners:
+        yield
+        return
+    whole = _listeners[-1]
+
+    def hear(stage: str, done: int, steps: int, said: dict[str, int]) -> None:
+        if "epoch" in said and (epochs := said.get("epochs")):
+            said = {**said, "epoch": position * epochs + said["epoch"], "epochs": of * epochs}
+        whole(stage, done, steps, said)
+
+    with listening(hear):
+        yield

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from comp.config import Competition
+from comp.config import Competition, Tuned
 from comp.data.cache.cache import Cache
 from comp.files import Workspace, commit
 from comp.masks.decide import decide
@@ -17,6 +17,7 @@ from comp.plots.cv_report import render_cv
 from comp.plots.pictures import Case, plot_cases
 from comp.store import Probs, Run, read_counts, read_csv, read_run
 from comp.store.cv import summarise, write_cv
+from comp.store.history import note_run
 
 N_CASES = 6  # best and worst pictures shown
 
@@ -29,15 +30,19 @@ def write_cv_report(
     metrics: Sequence[str],
     truth: Cache,
     forgive: bool = False,
+    tuned: Tuned | None = None,
 ) -> dict[str, Any]:
     """Write cv.json, cv.md, curves.png, best.png and worst.png of a run, and return cv.json's value.
 
     Args:
         forgive: a fold that another process is writing counts as not done, instead of an error.
+        tuned: which folds the values of its config were chosen on; None: what the last report of this
+            very run said of it.
     """
     run = read_run(workspace, name, forgive)
-    cv = summarise(run, competition, folds, metrics)
+    cv = summarise(run, competition, folds, metrics, tuned or earlier_selection(run))
     write_cv(run, cv)
+    note_run(workspace, name)
     commit(run.dir / "cv.md", render_cv(cv))
     if run.folds:
         best = {fold: result["best_epoch"] for fold, result in run.folds.items()}
@@ -46,6 +51,14 @@ def write_cv_report(
         )
         write_cases(run, competition, cv["views"][0], truth)
     return cv
+
+
+def earlier_selection(run: Run) -> Tuned | None:
+    """The mark that the last report bore, where it was over this very run."""
+    said = (run.cv or {}).get("tuned")
+    if run.cv is None or said is None or run.cv.get("config_hash") != run.config_hash:
+        return None
+    return Tuned(**{key: said[key] for key in Tuned.model_fields if key in said})
 
 
 def read_histories(run: Run) -> dict[int, list[dict[str, float]]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import postgres_server, postgres_url, why_no_postgres  # noqa: F401
+
 # Before torch or albumentations is imported, and inherited by the processes that tests start.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -41,7 +43,7 @@ def _why_not(marker: str, asked: str) -> str | None:
     if marker == "ray":
         return None if importlib.util.find_spec("ray") else "ray is not installed"
     if marker == "postgres":
-        return None if os.environ.get("COMP_TEST_POSTGRES") else "COMP_TEST_POSTGRES is not set"
+        return why_no_postgres()
     if marker == "gpu":
         import torch
 

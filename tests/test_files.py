@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,12 +66,21 @@ def test_path_names(tmp_path: Path) -> None:
     assert space.relative(Path("/elsewhere/x")) == "/elsewhere/x"
 
 
-@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a b", "-x", "a\n", "é"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "..", "../x", "a/b", ".hidden", "a b", "-x", "a\n", "é", "/x", "a\0", "C:x", "a\\b", "=1", "~x",
+     "x" * 5000, "nul", "CON", "Aux.txt", "lpt1.x"],
+)  # fmt: skip
 def test_names_cannot_leave_the_workspace(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run name"):
         files.Workspace(tmp_path, "demo").run(name)
     with pytest.raises(UsageError, match="ensemble name"):
         files.Workspace(tmp_path, "demo").ensemble(name)
+
+
+@pytest.mark.parametrize("name", ["null", "console", "com", "x.nul", "a..b", "9", "x" * 100])
+def test_names_that_are_fine(name: str, tmp_path: Path) -> None:
+    assert files.Workspace(tmp_path, "demo").run(name).name == name
 
 
 # --- commit
@@ -122,6 +132,23 @@ def test_a_refused_commit_leaves_the_old_file(
     assert caught.value.exit_code == 4
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EMFILE, "too many open files: raise the limit"),
+        (errno.ENOSPC, r"disk full writing x.bin \(.* MB are free\): free space and run again"),
+        (errno.EROFS, "cannot write x.bin: Read-only file system"),
+        (errno.ENOENT, None),
+    ],
+)
+def test_what_the_machine_refuses_is_no_bug(code: int, message: str | None) -> None:
+    said = files.known_os_error(OSError(code, os.strerror(code), "x.bin"))
+    assert (said is None) == (message is None)
+    if message is not None:
+        assert re.fullmatch(message + ".*", str(said)) and said is not None and said.exit_code == 4
+    assert files.known_os_error(ValueError("no")) is None
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -255,3 +282,41 @@ def test_lock_waits(tmp_path: Path) -> None:
     with files.lock(tmp_path / "lock", wait_seconds=10):
         assert freed
     thread.join()
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(outside)
+    with (
+        pytest.raises(DiskError, match=r"cannot write .*\.lock"),
+        files.lock(tmp_path / "run" / ".lock"),
+    ):
+        pass
+    assert outside.read_text() == "precious"
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    (tmp_path / "x.json").symlink_to(outside)
+    files.commit(tmp_path / "x.json", "new")
+    assert outside.read_text() == "precious" and (tmp_path / "x.json").read_text() == "new"
+    (tmp_path / "log.txt").symlink_to(outside)
+    with pytest.raises(OSError), open(tmp_path / "log.txt", "ab", opener=files.no_follow):
+        pass
+    with open(tmp_path / "new.txt", "ab", opener=files.no_follow) as file:
+        file.write(b"x")
+    assert outside.read_text() == "precious" and (tmp_path / "new.txt").stat().st_size == 1
+
+
+def test_json_of_any_depth_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"cannot read .*x\.json as JSON"):
+        files.read_json(tmp_path / "x.json")
+
+
+def test_a_folder_is_no_file_to_write() -> None:
+    with pytest.raises(DiskError, match="it is a folder"):
+        files.commit(Path("."), "x")

@@ -28,6 +28,7 @@ ORDER = (
     ("comp.predict",),
     ("comp.train",),
     ("comp.jobs",),
+    ("comp.tuning",),
     ("comp.plots",),
     ("comp.reports",),  # what a run left -> plots
     ("comp.commands",),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from comp.errors import ConfigError, UnknownNameError
 from comp.registry import is_import_path, load_object, lookup, nearest, unknown
+from tests.processes import run_python
 
 TABLE = {"dice": 1, "jaccard": 2, "bce": 3, "DeepLabV3Plus": 4}
 
@@ -60,8 +63,6 @@ def test_is_import_path(text: str, expected: bool) -> None:
 
 
 def test_load_object() -> None:
-    from pathlib import Path
-
     assert load_object("pathlib:Path") is Path
 
 
@@ -69,3 +70,17 @@ def test_load_object() -> None:
 def test_load_object_says_what_failed(path: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot import '{path}'"):
         load_object(path)
+
+
+def test_a_workspace_does_not_stand_in_for_packages_that_are_missing(tmp_path: Path) -> None:
+    """Until the user names code of it, no file of a workspace can be imported."""
+    (tmp_path / "rasterio_of_nobody.py").write_text("print('PWNED')")
+    (tmp_path / "mine_of_somebody.py").write_text("Name = 7")
+    said = run_python(
+        "from pathlib import Path\n"
+        "from comp.registry import load_object, use_code_of\n"
+        f"use_code_of(Path({str(tmp_path)!r}))\n"
+        "try:\n    import rasterio_of_nobody\nexcept ImportError:\n    print('absent')\n"
+        "print(load_object('mine_of_somebody:Name'))"
+    )
+    assert said.startswith("absent\nusing mine_of_somebody:Name from ") and said.endswith("7\n")

@@ -503,27 +503,6 @@ def test_overrides_are_named_in_mistakes_of_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_kill_9_of_the_whole_group_loses_no_finished_fold(tmp_path: Path) -> None:
-    golden, competition = make_toy(tmp_path / "golden")
-    cv.run(golden, competition, ["small.yaml"], executor="serial", device="cpu")
-    broken, competition = make_toy(tmp_path / "broken")
-    command = [sys.executable, "-m", "comp", "cv", "--config", "small.yaml", "--slots", "1"]
-    command += ["--device", "cpu"]
-    for _ in range(2):
-        with subprocess.Popen(
-            command, cwd=broken.root, stdout=subprocess.PIPE, text=True, start_new_session=True
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if "epoch 2/3" in line:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    break
-    cv.run(broken, competition, ["small.yaml"], executor="serial", device="cpu")
-    assert hashes(broken, "small") == hashes(golden, "small")
-    assert not list(broken.run("small").rglob(".*.tmp"))
-
-
-@pytest.mark.faults
 def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
     broken, _ = make_toy(tmp_path)
     command = [sys.executable, "-m", "comp", "cv", "--config", "small.yaml", "--device", "cpu"]

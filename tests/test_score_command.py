@@ -116,6 +116,14 @@ def test_each_image(tmp_path: Path) -> None:
     assert frame["class"].tolist() == ["mask"] * 3
 
 
+def test_an_id_that_is_a_formula_is_scored_exactly_and_guarded_in_the_table(tmp_path: Path) -> None:
+    odd, out = '=HYPERLINK("x")', tmp_path / "each.csv"
+    quoted = '"' + odd.replace('"', '""') + '",'
+    key, good = (text.replace("\na,", f"\n{quoted}") for text in (KEY, GOOD))
+    assert score(tmp_path, good, key, per_image=out)["scores"] == score(tmp_path, GOOD)["scores"]
+    assert sorted(set(read_table(out)["image_id"])) == [f"'{odd}", "b", "c"]
+
+
 def test_everything_wrong_at_once(tmp_path: Path) -> None:
     bad = "ImageId,EncodedPixels,x\na,1 two,\na,1 2,\nc,20 2,\nd,1 1,\n"
     with pytest.raises(SubmissionError) as caught:

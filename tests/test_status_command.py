@@ -104,7 +104,7 @@ def test_what_a_person_reads(workspace: Workspace, capsys: pytest.CaptureFixture
     assert "on elsewhere, not seen from here, last heard 11 min 40 s ago" in lines[9]
     log = os.path.join("runs", "toy", "net", "fold3", "log.txt")
     assert lines[-2] == f"net/fold3: disk full (log: {log})"
-    assert lines[-1] == "the same `comp cv` again goes on with what is not done"
+    assert lines[-1] == "the same command again goes on with what is not done"
     for columns in (10, 40, 80):
         small = status.render(status.look(workspace), columns)
         assert all(len(line) <= columns for line in small[1:11])

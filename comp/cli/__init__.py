@@ -10,12 +10,15 @@ import typer
 
 from comp import __version__
 from comp.cli.data import folds, init, verify
+from comp.cli.joining import join
 from comp.cli.models import cv, doctor
-from comp.cli.output import end_without_reader, print_any_letter
+from comp.cli.output import end_without_reader, open_closed_streams, print_any_letter
 from comp.cli.results import ensemble, leaderboard, score, submit
 from comp.cli.running import status
 from comp.cli.start import demo, schema
+from comp.cli.tuning import tune
 from comp.errors import CompError
+from comp.files import known_os_error
 
 app = typer.Typer(
     name="comp",
@@ -45,6 +48,7 @@ def top(
 
 def main() -> None:
     """Entry point: one clear line and an exit code for every error a user can cause."""
+    open_closed_streams()
     print_any_letter()
     try:
         app()
@@ -56,7 +60,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except Exception:
+    except Exception as error:
+        if (known := known_os_error(error)) is not None:
+            print(f"error: {known}", file=sys.stderr)
+            sys.exit(known.exit_code)
         traceback.print_exc()
         print("this is a bug in comp: please report it with the lines above", file=sys.stderr)
         sys.exit(70)
@@ -69,6 +76,8 @@ for command in (
     verify,
     folds,
     cv,
+    tune,
+    join,
     ensemble,
     submit,
     score,

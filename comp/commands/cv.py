@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from comp.config import Competition, ModelConfig, data_root
+from comp.config import Competition, data_root
 from comp.data.cache.cache import Cache, Recipe
 from comp.data.cache.open import open_cache
 from comp.data.folds.check import check_competition
@@ -17,10 +17,10 @@ from comp.data.folds.split import ensure_folds
 from comp.data.folds.table import FoldTable
 from comp.data.samples.pseudo import check_pseudo, find_source, with_pseudo
 from comp.data.sources.records import Records, find_records
-from comp.errors import DiskError, UsageError, some
+from comp.errors import CompError, DiskError, UsageError
 from comp.files import Workspace, remove_temporaries
 from comp.jobs.configs import blame_overrides, load_configs, look_up_names
-from comp.jobs.estimate import Costs
+from comp.jobs.estimate import Costs, training_steps
 from comp.jobs.executors import EXECUTORS, describe_failures
 from comp.jobs.plan import (
     PlannedRun,
@@ -32,10 +32,13 @@ from comp.jobs.plan import (
 from comp.jobs.ready import (
     check_device,
     check_model_builds,
+    choose_folds,
     decide_where,
     is_complete,
+    open_caches,
     weights_wanted,
 )
+from comp.jobs.room import check_room, check_shared_memory
 from comp.jobs.shares import Share, lock_jobs, lock_run, nobody_else, planning, say_missing
 from comp.jobs.status import end_orphans
 from comp.jobs.watch import Watch
@@ -75,7 +78,7 @@ def run(
 
     Raises:
         JobsFailedError: naming the jobs that failed; the others are finished and reported.
-        DiskError: the same, when the disk was what failed a job.
+        DiskError: the same, when the disk was what failed a job; or nothing is begun, for want of room.
     """
     execute = lookup(EXECUTORS, executor, "executor")
     if address is not None and executor != "ray":
@@ -114,19 +117,29 @@ def run(
     with contextlib.ExitStack() as locks, contextlib.ExitStack() as plans:
         if share is not None:
             plans.enter_context(planning(workspace))
-        slots, computes = decide_where(workspace, competition, loaded, device, n_slots)
+        slots, computes = decide_where(
+            workspace,
+            competition,
+            loaded,
+            device,
+            n_slots,
+            lambda config: training_steps(config, truth, table),
+        )
         runs = [
             PlannedRun(
                 n, config, computes[n], shared, source, pretrained_identity(workspace, n, config)
             )
             for n, config in loaded.items()
         ]
-        for planned in runs:
-            if not is_complete(workspace, planned.name):
-                check_model_builds(planned, competition, workspace, wanted)
+        parameters = {
+            planned.name: check_model_builds(planned, competition, workspace, wanted)
+            for planned in runs
+            if not is_complete(workspace, planned.name)
+        }
         for planned in runs:
             alone = share is None or nobody_else(workspace, planned.name)
             lock_run(workspace, planned.name, locks, shared=share is not None)
+            remove_temporaries(workspace.run(planned.name))  # shares write there one at a time
             end_orphans(workspace.run(planned.name), print)
             prepare_run(workspace, planned, take_over=alone)
             draw_samples(workspace, planned, competition, truth, records, table)
@@ -145,6 +158,9 @@ def run(
         if share is not None:
             lock_jobs(todo, locks)
         at_once = 1 if executor == "serial" else len(slots)
+        if executor != "ray":  # its workers may have other machines
+            check_shared_memory(todo, at_once)
+        check_room(workspace.runs, todo, parameters, truth, table, len(records.test), at_once)
         estimates = costs.left(todo, done, at_once)
         plans.close()
         for job in done:  # killed between its last commit and its end
@@ -182,11 +198,15 @@ def run(
                     usual_metrics(competition),
                     truth,
                     forgive=share is not None,
+                    tuned=planned.config.tuned,
                 )
                 for planned in runs
             }
-        except DiskError as error:  # it must not hide which jobs failed
-            raise DiskError(f"{failure}\n{error}" if failure else str(error)) from error
+        except CompError as error:  # it must not hide which jobs failed
+            if failure is None:
+                raise
+            kind = DiskError if isinstance(error, DiskError) else type(failure)
+            raise kind(f"{failure}\n{error}") from error
     for report in reports.values():
         print("\n" + render_cv_lines(report))
         print(f"report: {workspace.relative(workspace.run(report['run']) / 'cv.md')}")
@@ -197,59 +217,11 @@ def run(
     return reports
 
 
-def choose_folds(
-    folds: Sequence[int], only: Sequence[int] | None, workspace: Workspace
-) -> list[int]:
-    """The folds to train now.
-
-    Raises:
-        UsageError: a fold that the folds file does not have.
-    """
-    if only is None:
-        return list(folds)
-    if unknown := sorted(set(only) - set(folds)):
-        raise UsageError(
-            f"--folds: no fold {some(unknown)}; {workspace.relative(workspace.folds_csv)} has "
-            f"{', '.join(map(str, folds))}"
-        )
-    return sorted(set(only))
-
-
 def usual_metrics(competition: Competition) -> tuple[str, ...]:
     """What reports show beside the competition's metric."""
-    from comp.train.validate import reported_metrics
+    from comp.metrics.reported import reported_metrics
 
     return reported_metrics(competition)
-
-
-def open_caches(
-    workspace: Workspace,
-    competition: Competition,
-    records: Records,
-    configs: dict[str, ModelConfig],
-) -> tuple[Cache, str | None]:
-    """The data check: decode every file once, for every reading recipe of the configs.
-
-    Returns:
-        the native cache of the training images; the hash of the test images' pixels, None without any.
-    """
-    from dataclasses import replace
-
-    from comp.data.samples.train import train_recipe
-
-    started = time.monotonic()
-    truth, content = open_cache(workspace.cache, competition, records.train, Recipe()), None
-    for recipe in dict.fromkeys(train_recipe(c.train) for c in configs.values()):
-        if recipe != Recipe():
-            open_cache(workspace.cache, competition, records.train, recipe)
-        if records.test:
-            seen = replace(recipe, soft=False)
-            content = open_cache(workspace.cache, competition, records.test, seen).content_hash
-    print(
-        f"data check: {len(records.train)} train and {count_of(len(records.test), 'test image')} read "
-        f"({time.monotonic() - started:.1f} s)"
-    )
-    return truth, content
 
 
 def draw_samples(

@@ -115,7 +115,9 @@ def look_at_data(report: Report, workspace: Workspace, competition: Competition)
         return Few()
     if records.left_out:
         n = count_of(len(records.left_out), "image file")
-        report.say("data", f"{n} beside them are not used (`comp verify` names them and says why)", NOTE)
+        report.say(
+            "data", f"{n} beside them are not used (`comp verify` names them and says why)", NOTE
+        )
     table = None
     where = workspace.relative(workspace.folds_csv)
     if not workspace.folds_csv.is_file():

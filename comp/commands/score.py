@@ -20,10 +20,10 @@ from comp.formats.answer_key import AnswerKey, part_masks, read_key
 from comp.formats.maps import read_maps
 from comp.formats.reading import RleTable, compare_keys, gather, refuse
 from comp.formats.rle_table import FORMATS, columns_of
-from comp.formats.table import read_table, table_bytes
+from comp.formats.table import read_table
 from comp.metrics.counts import count_runs
 from comp.metrics.scores import METRICS, find_metric, image_scores, per_class, score_counts
-from comp.plots.tables import count_of
+from comp.plots.tables import count_of, csv_table
 
 SizeOf = Callable[[str], tuple[int, int]]
 
@@ -282,4 +282,4 @@ def image_table(key: AnswerKey, counts: np.ndarray) -> bytes:
         for i, image_id in enumerate(key.ids)
         for k, name in enumerate(key.names)
     ]
-    return table_bytes(header, rows)
+    return csv_table(header, rows).encode()  # for people: ids that are formulas are guarded

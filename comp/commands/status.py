@@ -15,16 +15,14 @@ from comp.files import Workspace, read_json
 from comp.jobs.pace import left_of_all, say_seconds
 from comp.jobs.processes import is_alive
 from comp.jobs.screen import Screen, is_live, table_lines
-from comp.jobs.status import read_status
+from comp.jobs.status import LIVING, STATUS, judge, read_status
 from comp.registry import unknown
 
-SILENT_SECONDS = 600.0  # a job on another host that wrote nothing for so long is not known to run
 STATES = ("running", "waiting", "silent", "killed", "failed", "stopped", "not started", "done")
 KEPT = (  # of what a job says
     "stage", "device", "epoch_now", "epoch", "epochs", "step", "steps", "metric", "value",
     "images_per_second", "started", "updated", "ended", "error", "note",
 )  # fmt: skip
-LIVING = ("running", "waiting")
 REST_SECONDS = 2.0  # between two looks of --watch
 
 
@@ -73,6 +71,8 @@ def look(workspace: Workspace, names: list[str] | None = None) -> dict[str, Any]
     jobs = []
     for name in names or there:
         jobs += look_at_run(workspace, name)
+    if not names:
+        jobs += look_at_trials(workspace)
     counts = {state: sum(job["state"] == state for job in jobs) for state in STATES}
     return {
         "competition": workspace.competition,
@@ -94,6 +94,25 @@ def look_at_run(workspace: Workspace, name: str) -> list[dict[str, Any]]:
     return [look_at_job(workspace, name, fold) for fold in sorted(folds | set(range(n_folds)))]
 
 
+def look_at_trials(workspace: Workspace) -> list[dict[str, Any]]:
+    """The state of each trial of every study that left its status."""
+    jobs = []
+    for path in sorted(workspace.studies.glob(f"*/trials/*/{STATUS}")):
+        study, trial = path.parent.parent.parent.name, path.parent.name
+        said = read_status(path.parent)
+        if said is None:
+            continue
+        done = said.get("state") == "done"
+        found: dict[str, Any] = {"job": f"{study}/{trial}", "run": f"study {study}"}
+        found |= tell(said, judge(said, done)) | {
+            "log": workspace.relative(path.parent / "log.txt")
+        }
+        if done:
+            found |= {"value": said.get("score"), "seconds": said.get("seconds")}
+        jobs.append(found)
+    return jobs
+
+
 def look_at_job(workspace: Workspace, name: str, fold: int) -> dict[str, Any]:
     """One job: what it said last, and whether the process that said so is still there."""
     folder = workspace.fold(name, fold)
@@ -107,14 +126,7 @@ def look_at_job(workspace: Workspace, name: str, fold: int) -> dict[str, Any]:
             found["error"] = str(error)
     found["state"] = judge(said, isinstance(result, dict))
     if said is not None:
-        found |= {key: said[key] for key in KEPT if said.get(key) is not None}
-        found |= {"pid": said["process"].get("pid"), "host": said["process"].get("host")}
-        if found["state"] in LIVING:
-            found["alive"] = is_alive(said["process"])
-        if found["state"] == "running" and said.get("left") is not None:
-            found["seconds_left"] = max(
-                0.0, round(said["left"] - (time.time() - said["updated"]), 1)
-            )
+        found |= tell(said, found["state"])
     if found["state"] == "done" and isinstance(result, dict):
         found.pop("error", None)
         found |= {key: result.get(key) for key in ("metric", "seconds", "epochs")}
@@ -125,28 +137,15 @@ def look_at_job(workspace: Workspace, name: str, fold: int) -> dict[str, Any]:
     return found
 
 
-def judge(said: dict[str, Any] | None, done: bool) -> str:
-    """The state of a job: one of STATES.
-
-    Args:
-        said: its status file.
-        done: its result is there.
-    """
-    if said is None:
-        return "done" if done else "not started"
-    state, living = said.get("state"), is_alive(said["process"])
+def tell(said: dict[str, Any], state: str) -> dict[str, Any]:
+    """What a status file says of a job in this state."""
+    found = {"state": state} | {key: said[key] for key in KEPT if said.get(key) is not None}
+    found |= {"pid": said["process"].get("pid"), "host": said["process"].get("host")}
     if state in LIVING:
-        if living is None and state == "running":
-            silent = time.time() - float(said.get("updated", 0)) > SILENT_SECONDS
-            return "silent" if silent else "running"
-        if living is not False:
-            return str(state)
-        if done:
-            return "done"
-        return "killed" if state == "running" else "not started"
-    if state in ("failed", "stopped"):
-        return str(state)
-    return "done" if done else "not started"
+        found["alive"] = is_alive(said["process"])
+    if state == "running" and said.get("left") is not None:
+        found["seconds_left"] = max(0.0, round(said["left"] - (time.time() - said["updated"]), 1))
+    return found
 
 
 def left_of(jobs: list[dict[str, Any]]) -> float | None:
@@ -192,7 +191,7 @@ def render(found: dict[str, Any], columns: int = 160) -> list[str]:
             log = f" (log: {job['log']})" if "log" in job else ""
             lines.append(f"{job['job']}: {job['error'].splitlines()[0]}{log}")
     if any(found["counts"][s] for s in ("killed", "stopped", "failed")):
-        lines.append("the same `comp cv` again goes on with what is not done")
+        lines.append("the same command again goes on with what is not done")
     return lines
 
 

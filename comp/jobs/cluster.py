@@ -17,12 +17,16 @@ from typing import Any
 
 from comp.errors import CompError, DataError, UsageError
 from comp.files import lock
-from comp.jobs.schedule import Queue
+from comp.jobs.deferred import begin
+from comp.jobs.processes import kill_hung
+from comp.jobs.schedule import Queue, lighten
 from comp.jobs.slots import Slot
-from comp.jobs.worker import begin_log, job_log, log_path, run_job
+from comp.jobs.watchdog import Watchdog
+from comp.jobs.worker import begin_log, job_log, leave_to_parent, log_path, run_job
 
 ANYWHERE = "ray"  # the one device of the queue: Ray chooses the real ones
 LISTEN_SECONDS = 0.2
+KILL_SECONDS = 30.0  # for a task that kills another one
 WRITER_SECONDS = 60.0  # a task whose node was lost may hold its job's lock a while
 OF_A_NODE, OF_A_WORKER = 3, 1  # times that a job is tried again whose node or worker was lost
 
@@ -86,8 +90,10 @@ def work(job: Any, number: int, device: str, mailbox: Any) -> dict[str, Any]:
     def send(event: dict[str, Any]) -> None:
         sent[:] = [mailbox.put.remote(number, event)]
 
+    leave_to_parent()
     where = f"{device} on {socket.gethostname()}"
-    send({"type": "start", "device": where})
+    process = (os.getpid(), ray.get_runtime_context().get_node_id())
+    send({"type": "start", "device": where, "process": process})
     try:
         if not job.folder.parent.is_dir():
             raise DataError(
@@ -161,12 +167,15 @@ class RayRun:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self.ray, self.jobs, self.room, self.on_event = ray, jobs, room, on_event
+        self.at_node = NodeAffinitySchedulingStrategy
+        self.ray, self.jobs, self.room, self.on_event = ray, list(jobs), room, on_event
         self.queue = Queue(groups, seconds, [ANYWHERE])
         self.ends: list[dict[str, Any] | None] = [None] * len(jobs)
         self.running: dict[Any, int] = {}  # task -> job
         self.since: dict[int, float] = {}
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self.process: dict[int, tuple[int, str]] = {}  # running job -> its pid and node
+        self.watchdog = Watchdog(kill=self.kill)
+        here = self.at_node(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
         self.task = ray.remote(
             num_cpus=room.num_cpus, num_gpus=room.num_gpus, max_retries=0, max_calls=0
@@ -178,32 +187,70 @@ class RayRun:
             number = self.queue.take(ANYWHERE)
             if number is None:
                 return
+            if (nothing := begin(self.jobs, number)) is not None:
+                self.on_event(self.jobs[number], nothing)
+                self.ends[number] = nothing
+                continue
             self.since[number] = time.monotonic()
             task = self.task.remote(self.jobs[number], number, self.room.device, self.mailbox)
             self.running[task] = number
 
     def listen(self) -> None:
         """Take what tasks told, then the ends of those that are over."""
+        if not self.running:
+            return
         over, _ = self.ray.wait(
             list(self.running), num_returns=len(self.running), timeout=LISTEN_SECONDS
         )
         for number, event in self.ray.get(self.mailbox.take.remote()):
+            if number not in self.running.values():  # said late
+                continue
             if event["type"] == "start":
                 self.since[number] = time.monotonic()
+                self.process[number] = event.pop("process")
+            self.watchdog.heard(number, event)
             self.queue.tell(number, event, time.monotonic() - self.since[number])
             self.on_event(self.jobs[number], event)
         for task in over:
             number = self.running.pop(task)
-            end = self.end_of(task)
+            self.process.pop(number, None)
+            end = self.end_of(task, self.watchdog.why(number))
             again = self.queue.end(number, ANYWHERE, end, time.monotonic() - self.since[number])
             if again is not None:
+                again += lighten(self.jobs, number, end)
                 self.on_event(self.jobs[number], {"type": "note", "text": again})
             else:
                 self.on_event(self.jobs[number], end)
                 self.ends[number] = end
 
-    def end_of(self, task: Any) -> dict[str, Any]:
-        """The last event of a task's job; made here when the task is lost."""
+    def look(self) -> None:
+        """Kill jobs that have begun and no longer move."""
+        tasks = {number: task for task, number in self.running.items() if number in self.process}
+        self.watchdog.look(
+            {n: (self.jobs[n], (task, *self.process[n])) for n, task in tasks.items()}
+        )
+
+    def kill(self, who: tuple[Any, int, str]) -> None:
+        """Kill a task where it runs, with its loader processes and with its stack in its log.
+
+        Ray's own way asks the worker itself, which one that is stopped does not hear; it comes after.
+        """
+        task, pid, node = who
+        with contextlib.suppress(Exception):  # the node may be gone too
+            there = self.at_node(node, soft=False)
+            killed = self.ray.remote(num_cpus=0, max_retries=0)(kill_hung)
+            self.ray.get(
+                killed.options(scheduling_strategy=there).remote(pid), timeout=KILL_SECONDS
+            )
+        with contextlib.suppress(Exception):
+            self.ray.cancel(task, force=True)
+
+    def end_of(self, task: Any, why: str | None = None) -> dict[str, Any]:
+        """The last event of a task's job; made here when the task is lost.
+
+        Args:
+            why: it was killed, in words; None: not by us.
+        """
         try:
             end: dict[str, Any] = self.ray.get(task)
             return end
@@ -213,8 +260,9 @@ class RayRun:
             said, again = "its Ray node died", OF_A_NODE
         except self.ray.exceptions.RayError as error:
             name = type(error).__name__
-            said, again = f"its Ray worker died ({name}; likely out of memory)", OF_A_WORKER
-        return {"type": "failed", "error": said, "error_class": None, "bug": True, "again": again}
+            said, again = why or f"its Ray worker died ({name}; likely out of memory)", OF_A_WORKER
+        end = {"type": "failed", "error": said, "error_class": None, "bug": True, "again": again}
+        return end | {"fewer_workers": again == OF_A_WORKER and why is None}
 
     def close(self, seconds: float) -> None:
         """Ask what still runs to stop, and give it so long to save its step."""

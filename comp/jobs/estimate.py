@@ -70,6 +70,18 @@ def fold_work(config: ModelConfig, truth: Cache, table: FoldTable, fold: int, n_
     )
 
 
+def training_steps(config: ModelConfig, truth: Cache, table: FoldTable) -> int:
+    """Batches that the training of one fold learns from, in the fold that has fewest."""
+    from comp.data.samples.train import crops_of
+
+    train, sampler = config.train, config.train.sampler
+    crops = [crops_of(train, truth.original_size(i)) for i in range(len(truth))]
+    samples = min(sum(crops[i] for i in table.training(k)) for k in range(table.n_folds))
+    if sampler is not None and sampler.samples is not None:
+        samples = sampler.samples
+    return train.epochs * (samples // train.batch_size)
+
+
 def epochs_done(job: FoldJob) -> int:
     """Epochs in the newest checkpoint of a job, as its manifest says."""
     done = [0]

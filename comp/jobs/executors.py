@@ -13,9 +13,12 @@ from typing import Any, Protocol
 
 from comp.errors import CompError, DiskError, JobsFailedError, StoppedError
 from comp.files import Workspace
+from comp.jobs.deferred import Deferred as Deferred
+from comp.jobs.deferred import Ticks, begin
 from comp.jobs.local import STOP_SECONDS, LocalRun
+from comp.jobs.schedule import lighten
 from comp.jobs.slots import Slot
-from comp.jobs.watchdog import LOOK_SECONDS
+from comp.jobs.watchdog import LOOK_SECONDS, guard
 from comp.jobs.worker import run_job
 from comp.train import stopping
 
@@ -26,9 +29,12 @@ class Executor(Protocol):
     """Runs every job and returns, a job, its last event: `done` or `failed`.
 
     Args:
+        jobs: a `Deferred` one is begun when a slot is free for it; from then on `on_event` is told of the
+            job that it began.
         seconds: each job's estimate, None where unknown; without any, jobs begin in their order.
         address: of a cluster, for executors that have one.
         n_slots: jobs at once that were asked for; None: as many as there is room for.
+        ticks: tell ``on_event(None, {"type": "tick"})`` about every LOOK_SECONDS (serial: between jobs).
     """
 
     def __call__(
@@ -40,6 +46,7 @@ class Executor(Protocol):
         seconds: Sequence[float | None] | None = None,
         address: str | None = None,
         n_slots: int | None = None,
+        ticks: bool = False,
     ) -> list[dict[str, Any]]: ...
 
 
@@ -51,19 +58,45 @@ def run_serial(
     seconds: Sequence[float | None] | None = None,
     address: str | None = None,
     n_slots: int | None = None,
+    ticks: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the jobs one after another in this process, in their order, on the first slot's device."""
-    ends = []
+    todo = list(jobs)
+    ends: list[dict[str, Any]] = []
+    tick = Ticks(on_event, ticks, 0.0)
     with stopping.listening():
-        for job in jobs:
-            on_event(job, {"type": "start", "device": slots[0].device})
-            end = run_job(job, slots[0].device, lambda event, job=job: on_event(job, event))
+        for number in range(len(todo)):
+            tick()
+            nothing = begin(todo, number)
+            job = todo[number]
+            if nothing is not None:
+                on_event(job, nothing)
+                ends.append(nothing)
+                continue
+            end = attempt(job, slots[0].device, on_event)
+            if end.get("again") and stopping.asked() is None:
+                again = f"{end['error']}: tried once more{lighten(todo, number, end)}"
+                job = todo[number]
+                on_event(job, {"type": "note", "text": again})
+                end = attempt(job, slots[0].device, on_event)
             on_event(job, end)
             ends.append(end)
-            if (number := stopping.asked()) is not None and end["type"] == "failed":
-                raise StoppedError(str(end["error"]), number)
+            if (asked := stopping.asked()) is not None and end["type"] == "failed":
+                raise StoppedError(str(end["error"]), asked)
             stopping.check()
     return ends
+
+
+def attempt(job: Any, device: str, on_event: OnEvent) -> dict[str, Any]:
+    """Do a job in this very process, and return its last event."""
+    on_event(job, {"type": "start", "device": device})
+    with guard(job) as heard:
+
+        def send(event: dict[str, Any]) -> None:
+            heard(event)
+            on_event(job, event)
+
+        return run_job(job, device, send)
 
 
 def run_local(
@@ -74,19 +107,22 @@ def run_local(
     seconds: Sequence[float | None] | None = None,
     address: str | None = None,
     n_slots: int | None = None,
+    ticks: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the jobs, the longest first, each on the first free slot.
 
     Raises:
-        StoppedError: on SIGINT or SIGTERM, after the workers were ended.
+        StoppedError: on a signal that asks to stop, after the workers were ended.
     """
     run = LocalRun(jobs, [group_of(job) for job in jobs], slots, on_event, seconds)
+    tick = Ticks(on_event, ticks, LOOK_SECONDS)
     with on_stop_signals(stop):
         try:
             while any(end is None for end in run.ends):
                 run.hand_out()
                 run.listen(LOOK_SECONDS)
                 run.look()
+                tick()
         finally:
             with on_stop_signals(signal.SIG_IGN):  # a second Ctrl-C must not leave workers behind
                 run.close()
@@ -101,6 +137,7 @@ def run_ray(
     seconds: Sequence[float | None] | None = None,
     address: str | None = None,
     n_slots: int | None = None,
+    ticks: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the jobs as tasks of Ray, the longest first; on the kind of device that the slots are.
 
@@ -109,7 +146,7 @@ def run_ray(
 
     Raises:
         UsageError: Ray is not installed, nothing answers, or the cluster lacks such devices.
-        StoppedError: on SIGINT or SIGTERM.
+        StoppedError: on a signal that asks to stop.
     """
     from comp.jobs.cluster import RayRun, make_room, start_ray
 
@@ -120,11 +157,14 @@ def run_ray(
         gpu = slots[0].device != "cpu"
         room = make_room(gpu, ray.cluster_resources(), n_slots if address else len(slots))
         run = RayRun(jobs, [group_of(job) for job in jobs], room, on_event, seconds)
+        tick = Ticks(on_event, ticks, LOOK_SECONDS)
         with on_stop_signals(stop):
             try:
                 while any(end is None for end in run.ends):
                     run.hand_out()
                     run.listen()
+                    run.look()
+                    tick()
             finally:
                 with on_stop_signals(signal.SIG_IGN):
                     run.close(STOP_SECONDS)
@@ -145,10 +185,11 @@ def describe_failures(
     failed = [(job, end) for job, end in zip(jobs, ends, strict=True) if end["type"] == "failed"]
     if not failed:
         return None
-    lines = [
-        f"{job.label}: {end['error']} (log: {workspace.relative(job.folder / 'log.txt')})"
-        for job, end in failed
-    ]
+    lines = []
+    for job, end in failed:
+        folder = getattr(job, "folder", None)  # one that never began has none
+        log = "" if folder is None else f" (log: {workspace.relative(folder / 'log.txt')})"
+        lines.append(f"{job.label}: {end['error']}{log}")
     text = f"{len(failed)} of {len(jobs)} job{'s' * (len(jobs) != 1)} failed:\n  " + "\n  ".join(
         lines
     )
@@ -168,9 +209,9 @@ def stop(number: int, frame: Any) -> None:
 
 @contextlib.contextmanager
 def on_stop_signals(handler: Any) -> Iterator[None]:
-    """Answer SIGINT and SIGTERM with `handler` while the block runs (main thread only)."""
+    """Answer signals that ask to stop with `handler` while the block runs (main thread only)."""
     try:
-        kept = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+        kept = {n: signal.signal(n, handler) for n in stopping.heeded()}
     except ValueError:  # not the main thread
         yield
         return

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from comp.jobs.deferred import begin
 from comp.jobs.processes import hush_tracker
-from comp.jobs.schedule import Queue
+from comp.jobs.schedule import Queue, lighten
 from comp.jobs.slots import Slot
 from comp.jobs.watchdog import Watchdog
 from comp.jobs.worker import worker_main
@@ -45,7 +46,7 @@ class LocalRun:
         on_event: Callable[[Any, dict[str, Any]], None],
         seconds: Sequence[float | None] | None,
     ) -> None:
-        self.jobs, self.slots, self.on_event = jobs, slots, on_event
+        self.jobs, self.slots, self.on_event = list(jobs), slots, on_event
         self.queue = Queue(groups, seconds, [s.device for s in slots])
         self.ends: list[dict[str, Any] | None] = [None] * len(jobs)
         self.workers: dict[int, _Worker] = {}  # by slot
@@ -57,7 +58,7 @@ class LocalRun:
             worker = self.workers.get(slot.index)
             if worker is not None and worker.job is not None:
                 continue
-            number = self.queue.take(slot.device)
+            number = self.take(slot)
             if number is None:
                 continue
             if worker is None or not worker.process.is_alive():
@@ -67,10 +68,19 @@ class LocalRun:
             with contextlib.suppress(OSError):  # died just now: `listen` will see it
                 worker.connection.send(self.jobs[number])
 
+    def take(self, slot: Slot) -> int | None:
+        """The job for a free slot, begun; those of which nothing is left to do end here."""
+        while (number := self.queue.take(slot.device)) is not None:
+            if (nothing := begin(self.jobs, number)) is None:
+                return number
+            self.on_event(self.jobs[number], nothing)
+            self.ends[number] = nothing
+        return None
+
     def listen(self, seconds: float | None = None) -> None:
         """Take what the workers say, for at most so many seconds; a dead one's job has failed."""
         busy = {w.connection: w for w in self.workers.values() if w.job is not None}
-        for ready in wait(list(busy), seconds):
+        for ready in wait(list(busy), seconds if busy else 0):
             worker = busy[ready]  # type: ignore[index]
             try:
                 event = worker.connection.recv()
@@ -93,6 +103,7 @@ class LocalRun:
         worker.job = None
         self.watchdog.why(slot.index)
         if again is not None:
+            again += lighten(self.jobs, number, event)
             self.on_event(self.jobs[number], {"type": "note", "text": again})
         else:
             self.on_event(self.jobs[number], event)
@@ -162,6 +173,7 @@ def died(exit_code: int | None, why: str | None = None) -> dict[str, Any]:
         "error_class": None,
         "bug": True,
         "again": int(killed or why is not None),
+        "fewer_workers": killed and why is None,
     }
 
 

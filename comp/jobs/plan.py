@@ -15,9 +15,11 @@ import yaml
 from comp.config import Competition, ModelConfig, differences, resolved
 from comp.data.samples.pseudo import PseudoSource
 from comp.errors import CompError, RunMismatchError, some
-from comp.files import Workspace, commit, digest, read_json, write_json
+from comp.files import Workspace, commit, digest, read_json, remove, write_json
 from comp.store import read_result
-from comp.store.runs import PRETRAINED, PSEUDO, RESULT
+from comp.store.history import note_run
+from comp.store.runs import FOREIGN, PRETRAINED, PSEUDO, RESULT
+from comp.store.started import cpu_name, write_started
 from comp.train.job import FoldJob
 
 IDENTITY = ("task", "classes", "ignore_index", "metric")  # of the competition
@@ -113,6 +115,11 @@ def prepare_run(workspace: Workspace, run: PlannedRun, take_over: bool = True) -
     path = folder / "config.json"
     if path.is_file():
         said = read_json(path)
+        if FOREIGN in said:
+            raise RunMismatchError(
+                f"{workspace.relative(folder)} holds predictions that `comp join` took in: there is nothing to "
+                "train; use --name for a new run"
+            )
         found = differences({k: said[k] for k in (*wanted, *MAY_BE) if k in said}, wanted)
         if not found:
             return
@@ -131,7 +138,18 @@ def prepare_run(workspace: Workspace, run: PlannedRun, take_over: bool = True) -
         )
     text = yaml.safe_dump(wanted["config"], sort_keys=False, allow_unicode=True)
     commit(folder / "config.yaml", f"# resolved config of run {run.name}\n{text}")
+    write_started(folder, workspace.root, device_names(run.compute["device_type"]))
     write_json(path, {**wanted, "config_hash": run.hash})
+    note_run(workspace, run.name)
+
+
+def device_names(device_type: str) -> list[str]:
+    """What the devices of this machine call themselves, each kind once."""
+    if device_type != "cuda":
+        return [cpu_name()]
+    from comp.models.gpus import gpu_names
+
+    return gpu_names()
 
 
 def discard_attempts(folder: Path) -> None:
@@ -176,13 +194,14 @@ def plan_jobs(
                 pseudo=run.pseudo,
                 test_content=test_content,
                 pretrained=run.pretrained,
+                study=workspace.study,
             )
             jobs.append(job)
     for job in jobs if choose is None else choose(jobs):
         try:
             result = read_result(job.folder, verify=True)
         except CompError:
-            (job.folder / "result.json").unlink()
+            remove(job.folder / RESULT)
             result = None
         (done if job.left_to_do(result) is None else todo).append(job)
     return todo, done

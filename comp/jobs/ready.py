@@ -5,12 +5,18 @@ All that is wrong is said here, once, and not by every job.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comp.config import Competition, ModelConfig, config_hash, resolved
+from comp.data.cache.cache import Cache, Recipe
+from comp.data.cache.open import open_cache
 from comp.data.samples.pseudo import with_pseudo
-from comp.errors import RunMismatchError
+from comp.data.sources.records import Records
+from comp.errors import DataError, RunMismatchError, UsageError, some
 from comp.files import Workspace, digest, read_json
 from comp.jobs.plan import PlannedRun, begun
 from comp.jobs.slots import Slot, cpu_count, make_slots
@@ -29,10 +35,14 @@ def decide_where(
     configs: dict[str, ModelConfig],
     device: str,
     n_slots: int | None,
+    steps: Callable[[ModelConfig], int] | None = None,
 ) -> tuple[list[Slot], dict[str, dict[str, Any]]]:
     """The slots, and for each config the one way in which all its folds are computed.
 
     A run that was begun keeps its way: it is decided once. What the config leaves open is measured.
+
+    Args:
+        steps: of the training of one fold, where torch.compile may pay; None: it is not tried.
     """
     from comp.models.compute import gpu_count
     from comp.models.probe import decide
@@ -53,6 +63,7 @@ def decide_where(
             n_classes=competition.n_classes,
             channels=competition.data.channels,
             root=workspace.root,
+            steps=steps(config) if steps is not None and device_type == "cuda" else None,
         )
         computes[name] = compute.as_dict()
         if told:
@@ -74,8 +85,9 @@ def check_device(todo: Sequence[FoldJob], slots: Sequence[Slot]) -> None:
 
 def is_complete(workspace: Workspace, name: str) -> bool:
     """True when the run's last report was over all its folds: then nothing is likely to be trained."""
-    path = workspace.run(name) / "cv.json"
-    return path.is_file() and bool(read_json(path)["complete"])
+    with contextlib.suppress(DataError):  # missing or damaged: it is written again
+        return bool(read_json(workspace.run(name) / "cv.json")["complete"])
+    return False
 
 
 def weights_wanted(workspace: Workspace, config: ModelConfig) -> bool:
@@ -93,10 +105,13 @@ def weights_wanted(workspace: Workspace, config: ModelConfig) -> bool:
 
 def check_model_builds(
     planned: PlannedRun, competition: Competition, workspace: Workspace, folds: Sequence[int]
-) -> None:
+) -> int:
     """The model check: build the network with its weights and send one small batch through it.
 
     Pretrained weights are asked for only where a fold begins from them.
+
+    Returns:
+        its parameters, counted.
     """
     from comp.models.check import try_model, weights_notes
 
@@ -121,3 +136,51 @@ def check_model_builds(
         f"model check: {planned.name}: {model.arch}{on}, {parameters / 1e6:.2f} M parameters, "
         f"{seen} -> {logits}; {compute['device_type']} {compute['precision']}"
     )
+    return parameters
+
+
+def choose_folds(
+    folds: Sequence[int], only: Sequence[int] | None, workspace: Workspace
+) -> list[int]:
+    """The folds to train now.
+
+    Raises:
+        UsageError: a fold that the folds file does not have.
+    """
+    if only is None:
+        return list(folds)
+    if unknown := sorted(set(only) - set(folds)):
+        raise UsageError(
+            f"--folds: no fold {some(unknown)}; {workspace.relative(workspace.folds_csv)} has "
+            f"{', '.join(map(str, folds))}"
+        )
+    return sorted(set(only))
+
+
+def open_caches(
+    workspace: Workspace,
+    competition: Competition,
+    records: Records,
+    configs: Mapping[str, ModelConfig],
+) -> tuple[Cache, str | None]:
+    """The data check: decode every file once, for every reading recipe of the configs.
+
+    Returns:
+        the native cache of the training images; the hash of the test images' pixels, None without any.
+    """
+    from comp.data.samples.train import train_recipe
+
+    started = time.monotonic()
+    truth, content = open_cache(workspace.cache, competition, records.train, Recipe()), None
+    for recipe in dict.fromkeys(train_recipe(c.train) for c in configs.values()):
+        if recipe != Recipe():
+            open_cache(workspace.cache, competition, records.train, recipe)
+        if records.test:
+            seen = replace(recipe, soft=False)
+            content = open_cache(workspace.cache, competition, records.test, seen).content_hash
+    n = len(records.test)
+    print(
+        f"data check: {len(records.train)} train and {n} test image{'s' * (n != 1)} read "
+        f"({time.monotonic() - started:.1f} s)"
+    )
+    return truth, content

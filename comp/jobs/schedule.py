@@ -67,6 +67,21 @@ def share_out(seconds: Sequence[float], n: int) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
+def lighten(jobs: list[Any], number: int, event: Mapping[str, Any]) -> str:
+    """Give a job fewer loader processes for its next attempt, where its end says that this may help.
+
+    Returns:
+        what was changed, to follow "tried once more".
+    """
+    make = getattr(jobs[number], "with_fewer_workers", None)
+    lighter = make() if make is not None and event.get("fewer_workers") else None
+    if lighter is None:
+        return ""
+    before, jobs[number] = jobs[number], lighter
+    now, then = lighter.config.train.workers, before.config.train.workers
+    return f" with {now or 'no'} loader process{'es' * (now > 1)} instead of {then}"
+
+
 def is_device_error(event: Mapping[str, Any], device: str) -> bool:
     """True where a job's end says that its GPU, not the job, may be broken; lack of memory is the job's."""
     error = str(event.get("error", ""))

@@ -21,6 +21,8 @@ STATUS = "status.json"
 WRITE_SECONDS = 5.0  # at most so often to disk
 WRITE_SHARE = 200  # and no more than one part in so many of the time, on a slow disk
 TELL_SECONDS = 0.5  # at most so often to the parent
+LIVING = ("running", "waiting")
+SILENT_SECONDS = 600.0  # a job on another host that wrote nothing for so long is not known to run
 Send = Callable[[dict[str, Any]], None]
 
 
@@ -142,6 +144,30 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and isinstance(said.get("process"), dict) else None
 
 
+def judge(said: dict[str, Any] | None, done: bool) -> str:
+    """The state of a job: one of STATES of `comp status`.
+
+    Args:
+        said: its status file.
+        done: its result is there.
+    """
+    if said is None:
+        return "done" if done else "not started"
+    state, living = said.get("state"), is_alive(said["process"])
+    if state in LIVING:
+        if living is None and state == "running":
+            silent = time.time() - float(said.get("updated", 0)) > SILENT_SECONDS
+            return "silent" if silent else "running"
+        if living is not False:
+            return str(state)
+        if done:
+            return "done"
+        return "killed" if state == "running" else "not started"
+    if state in ("failed", "stopped"):
+        return str(state)
+    return "done" if done else "not started"
+
+
 def announce(jobs: Iterable[Any]) -> None:
     """Say of every job that it waits for a slot of this process."""
     for job in jobs:
@@ -158,15 +184,18 @@ def note_end(job: Any, event: dict[str, Any]) -> None:
         write_status(job.folder, {**said, **ended, "ended": time.time()})
 
 
-def end_orphans(folder: Path, say: Callable[[str], None], seconds: float = 10.0) -> None:
+def end_orphans(
+    folder: Path, say: Callable[[str], None], seconds: float = 10.0, jobs: str = "fold*"
+) -> None:
     """Wait for jobs of a run whose workers outlived a killed `comp cv`, then kill them: one writer a job.
 
     Args:
         folder: of the run.
         say: told of each.
         seconds: that they are given to notice by themselves that their parent is gone.
+        jobs: pattern of the folders in it that are looked at.
     """
-    for path in sorted(folder.glob(f"fold*/{STATUS}")):
+    for path in sorted(folder.glob(f"{jobs}/{STATUS}")):
         said = read_status(path.parent)
         if said is None or said.get("state") != "running":
             continue

@@ -140,7 +140,9 @@ class Watch:
         if kind == "done":
             result = event["result"]
             score = result["score"]
-            ended = f"done in {result['seconds']:.0f} s: OOF {self.metric} {score:.4f}"
+            ended = result.get("text") or (
+                f"done in {result['seconds']:.0f} s: OOF {self.metric} {score:.4f}"
+            )
             return f"{label}  {ended}  [{self.done}/{self.total}]"
         if kind == "failed":
             return f"{label}  FAILED: {event['error']}"

@@ -4,12 +4,21 @@ process, a deadlock, a stopped process). They are killed; a job goes on from its
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from comp.errors import JobsFailedError
+from comp.files import no_follow
 from comp.jobs.pace import say_seconds
-from comp.jobs.processes import kill_hung
+from comp.jobs.processes import children_of, kill_hung
+from comp.jobs.status import note_end
 
 LOOK_SECONDS = 1.0  # between two looks
 START_SECONDS = 300.0  # at least, for imports, caches and loader processes before the first step
@@ -32,7 +41,7 @@ class Watchdog:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, kill: Callable[[int], None] = kill_hung
+        self, clock: Callable[[], float] = time.monotonic, kill: Callable[[Any], None] = kill_hung
     ) -> None:
         self.clock, self.kill = clock, kill
         self.last: dict[int, tuple[float, str]] = {}  # slot -> when it was heard of, what it said
@@ -53,11 +62,11 @@ class Watchdog:
         self.moves.discard(slot)
         return self.silenced.pop(slot, None)
 
-    def look(self, busy: dict[int, tuple[Any, int]]) -> None:
+    def look(self, busy: dict[int, tuple[Any, Any]]) -> None:
         """Kill what has been silent for too long.
 
         Args:
-            busy: slot -> its job and the pid of its process.
+            busy: slot -> its job, and what to kill: the pid of its process.
         """
         now = self.clock()
         away, self.looked = now - self.looked, now
@@ -75,6 +84,46 @@ class Watchdog:
                 "killed as hung; its log ends with where it stood (train.hang_seconds says how long to wait)"
             )
             self.kill(pid)
+
+
+@contextlib.contextmanager
+def guard(job: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Watch a job of this very process: where it hangs, its stacks go to its log and the process ends.
+
+    A thread does it, so a job that holds the interpreter's lock for ever is not noticed.
+
+    Yields:
+        what to tell of each event.
+    """
+
+    def end(pid: int) -> None:
+        path = job.folder / "log.txt"
+        with (
+            contextlib.suppress(OSError),
+            open(path, "ab", buffering=0, opener=no_follow) as log,
+        ):
+            faulthandler.dump_traceback(log)
+        why = str(dog.why(0))
+        with contextlib.suppress(Exception):  # nobody reads it any more
+            text = f"error: {job.label}: {why}; run the same command to go on from its checkpoint"
+            print(text, file=sys.__stderr__, flush=True)
+        note_end(job, {"type": "failed", "error": why})
+        for each in children_of(pid):
+            with contextlib.suppress(OSError):
+                os.kill(each, getattr(signal, "SIGKILL", signal.SIGTERM))
+        os._exit(JobsFailedError.exit_code)
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            dog.look({0: (job, os.getpid())})
+
+    dog, over = Watchdog(kill=end), threading.Event()
+    if hang_seconds(job) is not None:
+        threading.Thread(target=watch, name="watchdog", daemon=True).start()
+    try:
+        yield lambda event: dog.heard(0, event)
+    finally:
+        over.set()
 
 
 def place_of(event: dict[str, Any]) -> str:

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from comp.errors import CompError
+from comp.files import known_os_error, no_follow
 from comp.jobs.status import Reporter
+from comp.train import stopping
 
 LOG_BYTES = 4_000_000  # a longer log is put aside when an attempt begins; one older is kept
 THREAD_VARIABLES = (
@@ -39,9 +41,7 @@ def worker_main(connection: Connection, device: str) -> None:
     Sends dicts: events of the job as they come, then ``{"type": "done", "result": ...}`` or
     ``{"type": "failed", "error": one line, "error_class": its name, "bug": bool}``.
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides
+    leave_to_parent(signal.SIGINT)
     if device == "cpu":
         for name in THREAD_VARIABLES:
             os.environ[name] = "1"
@@ -77,11 +77,17 @@ def run_job(job: Any, device: str, send: Any) -> dict[str, Any]:
     except CompError as error:
         trace, kind = traceback.format_exc(), type(error).__name__
         end = {"type": "failed", "error": str(error), "error_class": kind, "bug": False}
+        end |= getattr(error, "try_again", {})
     except Exception as error:
-        trace, kind = traceback.format_exc(), type(error).__name__
-        said = f"{kind}: {error}".splitlines()[0]
-        end = {"type": "failed", "error": said, "error_class": kind, "bug": True}
-    with contextlib.suppress(OSError), open(log_path(job), "a", encoding="utf-8") as log:
+        trace = traceback.format_exc()
+        known = known_os_error(error)
+        kind = type(known or error).__name__
+        said = f"{kind}: {error}".splitlines()[0] if known is None else str(known)
+        end = {"type": "failed", "error": said, "error_class": kind, "bug": known is None}
+    with (
+        contextlib.suppress(OSError),
+        open(log_path(job), "a", encoding="utf-8", opener=no_follow) as log,
+    ):
         log.write(trace)
     report.end(end)
     return end
@@ -90,7 +96,8 @@ def run_job(job: Any, device: str, send: Any) -> dict[str, Any]:
 def log_path(job: Any) -> Path:
     """The log of a job."""
     path: Path = job.folder / "log.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a run that was moved away is not made again
+        path.parent.mkdir(exist_ok=True)
     return path
 
 
@@ -99,7 +106,7 @@ def begin_log(path: Path, device: str) -> Path:
     with contextlib.suppress(OSError):
         if path.is_file() and path.stat().st_size > LOG_BYTES:
             os.replace(path, path.with_name("log.1.txt"))
-        with open(path, "a", encoding="utf-8") as log:
+        with open(path, "a", encoding="utf-8", opener=no_follow) as log:
             at = time.strftime("%Y-%m-%d %H:%M:%S")
             log.write(f"--- {at}  pid {os.getpid()} on {socket.gethostname()}, {device}\n")
     return path
@@ -108,7 +115,7 @@ def begin_log(path: Path, device: str) -> Path:
 def log_event(event: dict[str, Any]) -> None:
     """Print an event of the job whose log stdout is."""
     kind = event["type"]
-    if kind == "step":
+    if kind in ("step", "value"):
         return
     numbers = {k: f"{v:.6g}" for k, v in event.items() if isinstance(v, float)}
     said = [f"{k} {v}" for k, v in numbers.items() if k not in ("left", "seconds")]
@@ -119,12 +126,19 @@ def log_event(event: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def job_log(path: Path) -> Iterator[None]:
-    """Send stdout and stderr, also of native code, to the end of `path` while the block runs."""
+    """Send stdout and stderr, also of native code, to the end of `path` while the block runs.
+
+    Where that cannot be written they are lost: why is said when the job writes something that counts.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # nobody reads it any more
             stream.flush()
     kept = os.dup(1), os.dup(2)
-    with open(path, "ab", buffering=0) as file:
+    try:
+        file = open(path, "ab", buffering=0, opener=no_follow)  # noqa: SIM115 - closed below
+    except OSError:
+        file = open(os.devnull, "ab", buffering=0)  # noqa: SIM115
+    with file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         faulthandler.enable()
@@ -139,6 +153,13 @@ def job_log(path: Path) -> Iterator[None]:
             os.dup2(kept[1], 2)
             os.close(kept[0])
             os.close(kept[1])
+
+
+def leave_to_parent(*more: signal.Signals) -> None:
+    """Ignore signals that reach the whole group, as a closed terminal's do: the parent decides."""
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number in (*stopping.ONLY_PARENT, *more):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:

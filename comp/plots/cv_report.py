@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comp.plots.tables import cell, count_of, duration, markdown_table, text_table
+from comp.plots.selected import selected_on
+from comp.plots.tables import cell, count_of, duration, markdown_table, markdown_text, text_table
 
 WEIGHTS = ("best_metric", "best_loss", "last", "ema", "top", "soup", "snapshots")
 ENSEMBLE_ROWS = {"as_fitted": "as fitted", "cross_fitted": "cross-fitted", "uniform": "uniform"}
@@ -19,6 +20,8 @@ def render_cv(cv: Mapping[str, Any]) -> str:
         f"# {cv['run']} on {cv['competition']}",
         f"**{cv['metric']}** ({better} is better): {summary(cv)}",
     ]
+    if selected_on(cv):
+        parts.append(f"**{markdown_text(selected_on(cv))}**")
     if not cv["complete"]:
         parts.append(
             f"**Incomplete**: {len(cv['folds'])} of {count_of(cv['n_folds'], 'fold')} done, missing: "
@@ -67,6 +70,8 @@ def render_cv_lines(cv: Mapping[str, Any]) -> str:
     if not cv["folds"]:
         return head
     lines = [text_table(*fold_table(cv)), head]
+    if selected_on(cv):
+        lines.append(selected_on(cv))
     if repeats(cv):
         lines.append(repeats(cv).strip())
     weights = mean_by_weights(cv)

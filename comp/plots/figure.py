@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comp.files import commit
+from comp.plots.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,5 +33,5 @@ def commit_png(figure: Figure, path: Path) -> Path:
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib draws as it stands: a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib draws as it stands: a dollar sign starts no formula, what no font has is spelled."""
+    return printable(text).replace("$", r"\$")

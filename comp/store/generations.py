@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comp.errors import DataError
-from comp.files import commit, read_json, write_json
+from comp.errors import DataError, DiskError
+from comp.files import commit, read_json, remove, write_json
 
 GENERATIONS = (0, 1)
 
@@ -42,12 +42,20 @@ def write_generation(
 
     Args:
         versions: of what wrote it, told by `read_generation`.
+
+    Raises:
+        DiskError: the disk refuses, or the folder is gone; it is not made again.
     """
+    if not folder.is_dir():
+        raise DiskError(
+            f"{folder} is gone: it was moved or deleted while it ran; put it back and run again, or "
+            "run again to begin anew"
+        )
     found = {g: _read_note(folder, g) for g in GENERATIONS}
     order = {g: Position(-1) if note is None else note.at for g, note in found.items()}
     generation = min(GENERATIONS, key=lambda g: order[g])
     file, note = _paths(folder, generation)
-    note.unlink(missing_ok=True)  # else a crash in between would leave one that does not fit
+    remove(note)  # else a crash in between would leave one that does not fit
     commit(file, data)
     said = {"epoch": at.epochs, "step": at.step, "bytes": len(data)}
     write_json(
@@ -92,7 +100,7 @@ def read_generation(
         GENERATIONS if corrupt else ()
     ):  # so that the next write goes over a corrupt one
         if generation != whole[1].generation:
-            _paths(folder, generation)[1].unlink(missing_ok=True)
+            remove(_paths(folder, generation)[1])
     return whole[0], whole[1].at, whole[1].versions
 
 
@@ -112,7 +120,7 @@ def remove_generations(folder: Path) -> None:
         for path in reversed(
             _paths(folder, generation)
         ):  # the note first: without it a file is nothing
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from comp.errors import DataError
-from comp.files import commit, commit_file, disk_error, temporary_or_disk_error
+from comp.errors import DataError, some
+from comp.files import commit, commit_file, discard, disk_error, remove, temporary_or_disk_error
 
 STORE_DTYPES = {"uint8": (np.uint8, 255), "uint16": (np.uint16, 65535)}
 INDEX_COLUMNS = ("image_id", "K", "H", "W", "offset")
@@ -42,13 +42,13 @@ class ProbsWriter:
         self.size = 0
         self.upto = 0  # rows that the image begun has already
         for stale in self.npy.parent.glob(f".{self.npy.name}.*.tmp"):  # of a killed attempt
-            stale.unlink(missing_ok=True)
+            remove(stale)
         self.made = temporary_or_disk_error(self.npy)
         try:
             self.file = open(self.made, "wb")  # noqa: SIM115 - closed by commit or abandon
             self.file.write(b"\0" * 128)  # the npy header, rewritten when the length is known
         except OSError as error:
-            self.made.unlink(missing_ok=True)
+            discard(self.made)
             raise disk_error(self.npy, 0, error) from error
 
     def append(self, image_id: str, q: np.ndarray) -> None:
@@ -121,7 +121,7 @@ class ProbsWriter:
         """Drop what was written; on a full disk closing fails too, and the space must be given back."""
         with contextlib.suppress(OSError):
             self.file.close()
-        self.made.unlink(missing_ok=True)
+        discard(self.made)
 
     def __enter__(self) -> ProbsWriter:
         return self
@@ -140,15 +140,16 @@ class Probs:
 
     def __init__(self, npy: Path) -> None:
         self.path = npy
-        try:
-            self.flat = np.load(npy, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        try:  # an array's header is judged before anything is read; an archive or a pickle is none
+            self.flat = np.lib.format.open_memmap(npy, mode="r")
+        except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
             raise DataError(f"cannot read probabilities {npy}: {error}") from error
-        rows = read_csv(npy.with_suffix(".csv"))
-        self.where = {
-            r["image_id"]: (int(r["K"]), int(r["H"]), int(r["W"]), int(r["offset"])) for r in rows
-        }
-        self.ids = [r["image_id"] for r in rows]
+        shape, dtype = self.flat.shape, self.flat.dtype
+        if len(shape) != 1 or str(dtype) not in STORE_DTYPES:
+            raise DataError(
+                f"cannot read probabilities {npy}: expected one row of uint8 or uint16, got {shape} of {dtype}"
+            )
+        self.where, self.ids = read_index(npy.with_suffix(".csv"))
         end = max((k * h * w + o for k, h, w, o in self.where.values()), default=0)
         if len(self.where) != len(self.ids) or end != self.flat.size:
             raise DataError(
@@ -199,6 +200,25 @@ class Probs:
         return self.where[image_id]
 
 
+def read_index(path: Path) -> tuple[dict[str, tuple[int, int, int, int]], list[str]]:
+    """Where each image lies: image_id -> (K, H, W, offset), and the ids in order.
+
+    Raises:
+        DataError: it is none, or says what cannot be.
+    """
+    rows = read_csv(path)
+    try:
+        where = {
+            r["image_id"]: (int(r["K"]), int(r["H"]), int(r["W"]), int(r["offset"])) for r in rows
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no index of probabilities: {error}") from error
+    wrong = [i for i, (k, h, w, offset) in where.items() if min(k, h, w) < 1 or offset < 0]
+    if wrong:
+        raise DataError(f"{path}: a size below 1 or an offset below 0: {some(wrong)}")
+    return where, [r["image_id"] for r in rows]
+
+
 def probs_files(stem: Path) -> tuple[Path, Path]:
     """The two files of stored probabilities: values and index."""
     return stem.with_name(stem.name + ".npy"), stem.with_name(stem.name + ".csv")
@@ -218,5 +238,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read {path}: {said}") from error

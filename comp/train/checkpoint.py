@@ -6,7 +6,6 @@ What lies where, and what is done about a corrupt one, is `comp.store.generation
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from comp import __version__
 from comp.errors import DataError
+from comp.models.plain import NotPlainError, load_plain
 from comp.store.generations import (
     Position,
     read_generation,
@@ -55,12 +55,9 @@ def read_checkpoint(folder: Path, say: Callable[[str], None]) -> dict[str, Any] 
     if other := [f"{k} {v} (now {now.get(k)})" for k, v in wrote.items() if v != now.get(k)]:
         say(f"the checkpoint of {at} is by {', '.join(other)}: resumed, but not bit for bit")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"the checkpoint of {at} in {folder} is refused: it holds more than numbers "
-            f"({str(error).splitlines()[0]}); delete it"
-        ) from error
+        state: dict[str, Any] = load_plain(io.BytesIO(data))
+    except NotPlainError as error:
+        raise DataError(f"the checkpoint of {at} in {folder}: {error}; delete it") from error
     return state
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class FoldJob:
         pretrained: file of pretrained weights -> its hash, as the run's identity says; None: there is none.
         folds_hash: the folds file that the plan was made with; another one is refused.
         pseudo: whose labels the test images are trained on with; None: without them.
+        study: the study that this is a trial of: it leaves its score and no predictions; None: none.
     """
 
     root: Path
@@ -42,10 +43,11 @@ class FoldJob:
     pseudo: PseudoSource | None = None
     test_content: str | None = None
     pretrained: dict[str, str] | None = None
+    study: str | None = None
 
     @property
     def workspace(self) -> Workspace:
-        return Workspace(self.root, self.competition.name)
+        return Workspace(self.root, self.competition.name, self.study)
 
     @property
     def folder(self) -> Path:
@@ -60,6 +62,14 @@ class FoldJob:
     def hang_seconds(self) -> int | None:
         """How long it may be silent before it counts as hung."""
         return self.config.train.hang_seconds
+
+    def with_fewer_workers(self) -> FoldJob | None:
+        """This job with half as many loader processes, which gives the same results; None: it has none."""
+        train = self.config.train
+        if not train.workers:
+            return None
+        fewer = train.model_copy(update={"workers": train.workers // 2})
+        return replace(self, config=self.config.model_copy(update={"train": fewer}))
 
     def left_to_do(self, result: dict[str, Any] | None) -> str | None:
         """Why the fold is not done, in words; None: `result` says it is, and is of these test images."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from comp.config import data_root
-from comp.data.cache.cache import Recipe
+from comp.data.cache.cache import Cache, Recipe
 from comp.data.cache.channel_stats import channel_stats
 from comp.data.cache.open import open_cache
 from comp.data.folds.table import HELD_OUT, FoldTable, read_folds
@@ -22,8 +22,8 @@ from comp.data.samples.loader import TrainLoader, train_loader
 from comp.data.samples.pseudo_samples import pseudo_loader
 from comp.data.samples.train import TrainSamples, train_recipe
 from comp.data.sources.records import Records, find_records
-from comp.errors import FoldsError, StoppedError
-from comp.files import remove_temporaries
+from comp.errors import DataError, FoldsError, StoppedError
+from comp.files import read_json, remove_temporaries
 from comp.models.build import n_parameters
 from comp.models.compute import Compute
 from comp.store import read_result
@@ -32,7 +32,7 @@ from comp.train.checkpoint import read_checkpoint, remove_checkpoints
 from comp.train.epoch import run_epoch
 from comp.train.job import Emit, FoldJob
 from comp.train.made import Made, make_averaged
-from comp.train.outputs import predict_test_again, write_outputs
+from comp.train.outputs import predict_test_again, smaller_batch, write_outputs, write_score
 from comp.train.saving import Saver
 from comp.train.state import Loop, copy_weights, make_loop, make_network
 from comp.train.validate import Eyes
@@ -73,16 +73,29 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
     samples = make_samples(job, eyes, train_indices, note)
     loader = make_loader(job, samples, records, device, note)
     loop = begin(job, eyes, samples, loader, note)
+    for row in loop.history if job.study is not None else ():  # of an earlier attempt
+        emit({"type": "past", **row})
     saver = Saver(loop, CHECKPOINT_SECONDS)
     try:
         train_epochs(loop, loader, val_indices, emit, saver)
         averaged = make_averaged(loop, loader, val_indices)
     except StoppedError as error:
         raise saver.stop(error) from None
+    except RuntimeError as error:
+        raise loader.explain(error) from None
     finally:
         loader.close()
-    emit({"type": "predict"})
     weights, epochs = kinds_of_weights(loop, averaged)
+    if job.study is not None:
+        said = {
+            "seconds": saver.seconds(),
+            "n_parameters": n_parameters(loop.segmenter),
+            "out_of_memory": smaller_batch(job, loop.parts),
+        }
+        result = write_score(job, epochs, loop.history, averaged, said)
+        remove_checkpoints(job.folder)
+        return result
+    emit({"type": "predict"})
     try:
         result = write_outputs(
             job,
@@ -112,15 +125,26 @@ def train_fold(job: FoldJob, device: torch.device, emit: Emit) -> dict[str, Any]
 def open_eyes(job: FoldJob, records: Records, device: torch.device) -> Eyes:
     """The training images as the model sees them and as they are scored; sets the number of threads too."""
     compute = Compute(**job.compute)
-    if compute.threads:
-        torch.set_num_threads(compute.threads)
+    compute.settle()
     cache_dir, competition, config = job.workspace.cache, job.competition, job.config
     recipe = train_recipe(config.train)
     truth = open_cache(cache_dir, competition, records.train, Recipe())
+    check_content(job, truth)
     seen = (
         truth if recipe == Recipe() else open_cache(cache_dir, competition, records.train, recipe)
     )
     return Eyes(competition, config, seen, truth, compute, device)
+
+
+def check_content(job: FoldJob, truth: Cache) -> None:
+    """Refuse images that are not those that the run was planned with: its folds would be of two data sets."""
+    plan = job.folder.parent / "config.json"
+    planned = read_json(plan).get("data", {}).get("content") if plan.is_file() else None
+    if planned is not None and planned != truth.content_hash:
+        raise DataError(
+            f"training images changed since the run was planned (content {planned}, now "
+            f"{truth.content_hash}): put them back and run again, or use --name for a new run"
+        )
 
 
 def make_samples(job: FoldJob, eyes: Eyes, train_indices: list[int], note: Note) -> TrainSamples:

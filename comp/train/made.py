@@ -52,9 +52,6 @@ def judge(
 
     def batches() -> Iterator[dict[str, torch.Tensor]]:
         drawn: Any = loader.epoch(epoch)
-        if not hasattr(drawn, "close"):  # the iterator of worker processes
-            yield from itertools.islice(drawn, n_batches)
-            return
         with closing(drawn):
             yield from itertools.islice(drawn, n_batches)
 

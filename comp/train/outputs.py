@@ -24,6 +24,7 @@ from comp.store import ProbsWriter, quantise, write_counts, write_csv, write_res
 from comp.store.cv import finite
 from comp.store.predicted import CONTENT
 from comp.store.presence import PresenceWriter, presence_file
+from comp.store.price import SECONDS
 from comp.store.runs import RESULT
 from comp.train import stopping
 from comp.train.job import FoldJob
@@ -63,9 +64,12 @@ def write_outputs(
         write_tensorboard(folder, history)
     segmenter.load_state_dict(weights[predict.weights])
     scores: dict[str, dict[str, float]] = {}
+    price: dict[str, float] = {}
     for views in predict.tta:
+        began = time.monotonic()
         look = partial(write_oof, job, segmenter=segmenter, views=views)
         (written, counts), eyes = with_room(eyes, partial(look, val_indices=val_indices), say)
+        price[views] = round((time.monotonic() - began) / len(val_indices), 6)
         names += written
         scores[views] = scores_of(counts, competition)
     heldout: dict[str, dict[str, float]] = {}
@@ -78,7 +82,6 @@ def write_outputs(
         names += with_room(eyes, lambda e: write_test(job, e, segmenter, records), say)[0]
     averaged: dict[str, Made] = said.get("averaged", {})
     metric = competition.metric_name
-    by_epoch = {row["epoch"]: row for row in history}
     result = {
         "run": job.run,
         "fold": job.fold,
@@ -89,14 +92,14 @@ def write_outputs(
         "views": scores,
         "score": scores[predict.tta[0]][metric],
         "weights": predict.weights,
-        "scores": {k: by_epoch.get(e, {}).get(f"val_{metric}") for k, e in epochs.items()}
-        | {kind: finite(made.score) for kind, made in averaged.items()},
+        "scores": validated(metric, history, epochs, averaged),
         "averaged": {kind: list(made.epochs) for kind, made in averaged.items()} or None,
         "out_of_memory": smaller_batch(job, said.get("parts", 1)),
         "best_epoch": epochs[predict.weights] or len(history),
         "epochs": len(history),
         "seconds": round(said["seconds_train"] + time.monotonic() - started, 1),
         "seconds_predict": round(time.monotonic() - started, 1),
+        SECONDS: price,
         "n_parameters": said["n_parameters"],
         "n_images": len(val_indices),
         "heldout": heldout or None,
@@ -109,6 +112,57 @@ def write_outputs(
         "folds_hash": job.folds_hash,
     }
     return write_result(folder, result, names)
+
+
+def write_score(
+    job: FoldJob,
+    epochs: dict[str, int],
+    history: list[dict[str, Any]],
+    averaged: dict[str, Made],
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """Write what a trial's fold leaves, history and `result.json`: a score, and nothing to predict with.
+
+    The score is of the weights that `predict.weights` names, as validated while training: without TTA.
+
+    Args:
+        epochs: see `write_outputs`.
+        said: further values of the result.
+    """
+    metric, kind = job.competition.metric_name, job.config.predict.weights
+    scores = validated(metric, history, epochs, averaged)
+    if scores.get(kind) is None:  # nothing was averaged
+        kind = "last"
+    result = {
+        "run": job.run,
+        "fold": job.fold,
+        "competition": job.competition.name,
+        "metric": metric,
+        "score": scores[kind],
+        "weights": kind,
+        "scores": scores,
+        "best_epoch": epochs[kind] or len(history),
+        "epochs": len(history),
+        "test_hash": job.test_hash,
+        CONTENT: job.test_content,
+        "compute": job.compute,
+        "config_hash": job.config_hash,
+        "folds_hash": job.folds_hash,
+        **said,
+    }
+    return write_result(job.folder, result, [write_history(job.folder, history)])
+
+
+def validated(
+    metric: str,
+    history: list[dict[str, Any]],
+    epochs: dict[str, int],
+    averaged: dict[str, Made],
+) -> dict[str, float | None]:
+    """The metric of each kind of weights as validated while training; None where it was not."""
+    by_epoch = {row["epoch"]: row for row in history}
+    plain = {k: by_epoch.get(e, {}).get(f"val_{metric}") for k, e in epochs.items()}
+    return plain | {kind: finite(made.score) for kind, made in averaged.items()}
 
 
 def smaller_batch(job: FoldJob, parts: int) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while a job runs: noted at once, answered where nothing is half done.
+"""Signals that ask to stop while a job runs: noted at once, answered where nothing is half done.
 
 A training stops after the batch it is at, validation and prediction between two of theirs; nothing is
 interrupted in the middle of a step or of a file. No torch here: the executors ask too.
@@ -17,7 +17,12 @@ from typing import Any
 
 from comp.errors import StoppedError
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A terminal that closes, and what a scheduler sends before it kills: to the parent alone. In a worker
+# SIGUSR1 asks for its stack.
+ONLY_PARENT = tuple(
+    getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *ONLY_PARENT)
 _asked: tuple[int, float] | None = None  # the signal, and when
 
 
@@ -42,9 +47,14 @@ def check() -> None:
         raise StoppedError(f"stopped by {name}: run the same command to go on", _asked[0])
 
 
+def heeded() -> list[signal.Signals]:
+    """Signals that ask this process to stop: those that are not ignored, as under `nohup`."""
+    return [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+
+
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Note SIGTERM and SIGINT while the block runs, instead of being ended by them.
+    """Note the signals that ask to stop while the block runs, instead of being ended by them.
 
     What is ignored stays ignored (a worker's SIGINT: its parent decides). In a worker, whose parent ends it
     when it takes too long, a second signal changes nothing; elsewhere it is answered as it was before.
@@ -55,11 +65,10 @@ def listening() -> Iterator[None]:
         yield
         return
     _asked = None
-    kept = {n: signal.getsignal(n) for n in SIGNALS}
+    kept = {n: signal.getsignal(n) for n in heeded()}
     try:
-        for number, before in kept.items():
-            if before is not signal.SIG_IGN:
-                signal.signal(number, _note)
+        for number in kept:
+            signal.signal(number, _note)
     except ValueError:  # not the main thread
         yield
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -24,6 +25,10 @@ CASES: dict[str, Any] = {
     "workers, Ctrl-C": ("serial", signal.SIGINT, True, "train.workers=1"),
     "serial, SIGTERM": ("serial", signal.SIGTERM, False),
     "serial, Ctrl-C": ("serial", signal.SIGINT, True),
+    "workers, SIGHUP to the group": ("local", signal.SIGHUP, True, "train.workers=1"),
+    "workers, SIGUSR1 to the group": ("local", signal.SIGUSR1, True, "train.workers=1"),
+    "local, SIGUSR2 to the parent": ("local", signal.SIGUSR2, False),
+    "serial, SIGUSR1": ("serial", signal.SIGUSR1, False),
 }
 
 
@@ -83,3 +88,24 @@ def test_the_step_is_saved_and_the_next_start_goes_on_from_it(case: str, tmp_pat
             pytest.fail("it did not resume")
     step = f", step {said[3]} of 4" if said[3] else ""
     assert line.rstrip().endswith(f"resuming from epoch {said[1]} of 5000{step}")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("executor", ["local", "serial"])
+def test_a_terminal_that_is_closed_is_a_stop(executor: str, tmp_path: Path) -> None:
+    workspace, _ = make_toy(tmp_path)
+    command = [sys.executable, "-m", "comp", "cv", "--config", "small.yaml", "--device", "cpu"]
+    command += ["--executor", executor, "-o", "train.epochs=5000"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(workspace.root)
+        os.execv(sys.executable, command)
+    seen = b""
+    while b"/5000" not in seen:  # the table shows its first epoch
+        seen += os.read(terminal, 65536)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    folder = workspace.fold("small", 0)
+    assert list(folder.glob("checkpoint.*.json")) and not list(folder.glob(".*.tmp"))
+    assert "stop requested: saved" in read_json(folder / "status.json")["note"]

@@ -17,6 +17,7 @@ from comp.jobs.cluster import Room, make_room
 from comp.jobs.executors import run_ray
 from comp.jobs.slots import Slot
 from tests.jobs.toy import ToyJob
+from tests.jobs.toy_hanging import HangingJob
 
 SLOTS = [Slot(0, "cpu"), Slot(1, "cpu")]
 
@@ -115,3 +116,22 @@ def test_a_worker_and_a_node_that_are_killed_lose_nothing(
     assert [e["type"] for e in found] == ["done"] * 3, said
     assert [e["result"]["number"] for e in found] == [0, 1, 2]
     assert sum("tried once more" in text for text in said) >= 2
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("how", ["loader", "gil", "stopped"])
+def test_a_hung_task_is_killed_and_goes_on(how: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    job = HangingJob(tmp_path / "hung", how)
+    found = run_ray([job], SLOTS[:1], lambda job, e: said.append(e.get("text", e["type"])))
+    assert found[0]["type"] == "done" and found[0]["result"]["attempt"] == 2, said
+    assert any("no progress for" in text and "tried once more" in text for text in said)
+    if how != "stopped":  # a stopped process writes nothing
+        assert "most recent call first" in (job.folder / "log.txt").read_text()
+
+
+@pytest.mark.ray
+def test_a_task_that_hangs_again_has_failed(tmp_path: Path) -> None:
+    job = HangingJob(tmp_path / "hung", "always")
+    found = run_ray([job], SLOTS[:1], lambda job, event: None)
+    assert found[0]["type"] == "failed" and "killed as hung" in found[0]["error"]

@@ -20,6 +20,7 @@ from comp.jobs.estimate import (
     estimate_jobs,
     finished_steps,
     fold_work,
+    training_steps,
 )
 from comp.jobs.plan import PlannedRun
 from comp.jobs.shares import Share
@@ -54,6 +55,28 @@ def test_the_steps_of_a_fold_are_counted() -> None:
         update={"train": config.train.model_copy(update={"mode": "resize"})}
     )
     assert fold_work(resized, truth((128, 128)), TABLE, 0, 0).epoch == pytest.approx(5 + 2 / 3)
+
+
+class Drawn(list[tuple[int, int]]):
+    """A cache that knows the size of each image."""
+
+    def original_size(self, i: int) -> tuple[int, int]:
+        return self[i]
+
+
+def test_a_training_is_as_long_as_in_the_fold_that_has_fewest_batches() -> None:
+    def counted(**train: Any) -> int:
+        values = {"epochs": 4, "batch_size": 2, "size": [64, 64], "crops_per_image": "auto"}
+        config = ModelConfig.model_validate({"train": {**values, **train}})
+        return training_steps(config, images, table)
+
+    images: Any = Drawn([(64, 64)] * 3 + [(128, 128)])  # the last one gives two samples
+    without: Any = {0: [0, 1, 3], 1: [0, 1, 2], 2: [1, 2, 3]}
+    table: Any = SimpleNamespace(training=without.get, n_folds=3)
+    assert counted() == 4  # three samples are one batch: the rest of an epoch is left out
+    assert counted(batch_size=1) == 12
+    assert counted(batch_size=4) == 0  # no whole batch, so not the shape that is measured
+    assert counted(sampler={"samples": 9}) == 16
 
 
 def test_jobs_that_resume_count_what_is_left(tmp_path: Path) -> None:

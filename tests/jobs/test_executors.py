@@ -9,7 +9,7 @@ from comp.files import Workspace
 from comp.jobs.executors import EXECUTORS, describe_failures
 from comp.jobs.local import say_exit
 from comp.jobs.slots import Slot
-from tests.jobs.toy import ToyJob
+from tests.jobs.toy import GreedyJob, ToyJob
 
 SLOTS = [Slot(0, "cpu"), Slot(1, "cpu")]
 HERE = ("local", "serial")  # `ray`: test_cluster.py
@@ -95,6 +95,29 @@ def test_a_job_killed_by_signal_9_is_tried_once_more(tmp_path: Path) -> None:
     told = [text for label, text in said if label == "toy/0"]
     again = "killed by signal 9 SIGKILL (likely out of memory): tried once more"
     assert told == ["start", "note 0", again, "start", "note 0", "done"]
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "workers"),
+    [("local", "kill", 3), ("local", "loader", 3), ("serial", "loader", 2)],
+)
+def test_where_memory_ran_out_it_is_tried_with_fewer_loader_processes(
+    name: str, end: str, workers: int, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    job = GreedyJob(tmp_path / "job", 0, end, workers)
+    ends = EXECUTORS[name]([job], SLOTS[:1], lambda job, e: said.append(e.get("text", "")))
+    assert ends[0]["result"]["workers"] == 1
+    why = "killed by signal 9 SIGKILL (likely out of memory)"
+    why = why if end == "kill" else "loader worker 0 (pid 5) was killed"
+    assert f"{why}: tried once more with 1 loader process instead of {workers}" in said
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_fewer_loader_processes_are_tried_once(name: str, tmp_path: Path) -> None:
+    job = GreedyJob(tmp_path / "job", 0, "loader", 8)
+    ends = EXECUTORS[name]([job], SLOTS[:1], lambda job, event: None)
+    assert ends[0]["type"] == "failed" and ends[0]["error"] == "loader worker 0 (pid 5) was killed"
 
 
 def test_a_gpu_that_fails_twice_gets_no_more_jobs(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from comp.data.samples.pseudo import PseudoMember, PseudoSource
 from comp.errors import RunMismatchError
 from comp.files import Workspace, commit, read_json
 from comp.jobs.plan import PlannedRun, prepare_run
+from comp.store.history import HISTORY, list_history
+from comp.store.started import read_started
 
 
 def planned(epochs: int) -> PlannedRun:
@@ -69,3 +71,37 @@ def test_pseudo_labels_are_part_of_what_a_run_is(tmp_path: Path) -> None:
         with pytest.raises(RunMismatchError) as caught:
             prepare_run(workspace, now)
         assert part in str(caught.value)
+
+
+def test_what_a_run_was_started_with_stands_beside_it_and_is_no_part_of_it(tmp_path: Path) -> None:
+    workspace, problems = Workspace(tmp_path, "toy"), list[str]()
+    folder = workspace.run("net")
+    prepare_run(workspace, planned(3))
+    said = read_started(folder)
+    assert (
+        said is not None
+        and said["devices"]
+        and {"python", "comp", "torch"} <= set(said["versions"])
+    )
+    assert read_json(folder / "config.json") == {
+        **planned(3).identity,
+        "config_hash": planned(3).hash,
+    }
+    prepare_run(workspace, planned(3))
+    assert read_started(folder) == said
+    prepare_run(workspace, planned(4))  # taken over: another config of the same run
+    again = read_started(folder)
+    assert again is not None and again["id"] == said["id"]
+    [row] = list_history(workspace, problems)
+    assert row["id"] == said["id"] and row["config_hash"] == planned(4).hash and not row["gone"]
+    (folder / "config.json").unlink()
+    (folder / "started.json").unlink()
+    prepare_run(workspace, planned(4))
+    assert [row["gone"] for row in list_history(workspace, problems)] == [False, True]
+    assert problems == []
+
+
+def test_trials_leave_no_history(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "toy", "study")
+    prepare_run(workspace, planned(3))
+    assert read_started(workspace.run("net")) and not (workspace.runs / HISTORY).exists()

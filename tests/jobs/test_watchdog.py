@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +15,10 @@ from comp.config import ModelConfig, config_hash, resolved
 from comp.jobs.executors import EXECUTORS
 from comp.jobs.processes import children_of, describe_process, is_alive
 from comp.jobs.slots import Slot
+from comp.jobs.status import read_status
 from comp.jobs.watchdog import Watchdog
 from tests.jobs.toy_hanging import HangingJob
+from tests.processes import REPOSITORY
 
 JOB = SimpleNamespace(hang_seconds=10)
 STEP = {"type": "step", "stage": "trains", "epoch_now": 3, "step": 7, "steps": 40}
@@ -83,6 +88,47 @@ def test_a_job_that_hangs_again_has_failed(tmp_path: Path) -> None:
         [HangingJob(tmp_path / "hung", "always")], [Slot(0, "cpu")], lambda job, event: None
     )
     assert ends[0]["type"] == "failed" and "killed as hung" in ends[0]["error"]
+
+
+SERIAL = """
+import sys
+from pathlib import Path
+from comp.jobs.executors import run_serial
+from comp.jobs.slots import Slot
+from tests.jobs.toy_hanging import HangingJob
+from tests.jobs.toy import ToyJob
+folder = Path(sys.argv[1])
+jobs = [ToyJob(folder / "first", 0), HangingJob(folder / "hung", "loader"), ToyJob(folder / "last", 2)]
+run_serial(jobs, [Slot(0, "cpu")], lambda job, event: print(job.label, event["type"], flush=True))
+"""
+
+
+def run_serially(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SERIAL, str(folder)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+
+def test_serial_ends_itself_where_its_job_hangs(tmp_path: Path) -> None:
+    job = tmp_path / "hung"
+    job.mkdir()
+    ended = run_serially(tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "toy/0 done" in ended.stdout and "toy/2" not in ended.stdout
+    assert ended.stderr.startswith("error: toy/hung: no progress for")
+    assert "Traceback" not in ended.stderr
+    assert "after epoch 1 step 3/9" in ended.stderr
+    assert ended.stderr.endswith("run the same command to go on from its checkpoint\n")
+    log = (job / "log.txt").read_text()
+    assert "most recent call first" in log and "toy_hanging.py" in log
+    status = read_status(job)
+    assert status is not None and status["state"] == "failed" and "hung" in status["error"]
+    child = {**describe_process(int((job / "child").read_text())), "born": None}
+    deadline = time.monotonic() + 10  # killed with it, but by the kernel's leave
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)
+    again = run_serially(tmp_path)
+    assert again.returncode == 0 and "toy/2 done" in again.stdout
 
 
 def test_processes_are_known_again() -> None:

@@ -4,11 +4,12 @@ import ctypes
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
-from comp.errors import DataError, DiskError
+from comp.errors import CompError, DataError, DiskError
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,47 @@ class ToyJob:
             "pid": os.getpid(),
             "threads": os.environ.get("OMP_NUM_THREADS"),
         }
+
+
+class Later:
+    """Begins a toy job when it is asked to, as `how` says: it, nothing, or an error."""
+
+    run = "toys"
+
+    def __init__(self, job: ToyJob, begun: list[int], how: str = "job") -> None:
+        self.job, self.begun, self.how = job, begun, how
+        self.label = f"later/{job.number}"
+
+    def begin(self) -> ToyJob | None:
+        self.begun.append(self.job.number)
+        if self.how == "refused":
+            raise DataError("no parameters are left")
+        return None if self.how == "nothing" else self.job
+
+
+class LoaderDied(CompError):
+    """As a loader says it."""
+
+    exit_code = 1
+    try_again: ClassVar[dict[str, Any]] = {"again": 1, "fewer_workers": True}
+
+
+@dataclass(frozen=True)
+class GreedyJob(ToyJob):
+    """Ends as told, "kill" or by its loader, as long as it has more than one loader process."""
+
+    workers: int = 3
+
+    @property
+    def config(self) -> Any:
+        return SimpleNamespace(train=SimpleNamespace(workers=self.workers))
+
+    def with_fewer_workers(self) -> "GreedyJob | None":
+        return replace(self, workers=self.workers // 2) if self.workers else None
+
+    def work(self, device: str, emit: Any) -> dict[str, Any]:
+        if self.workers > 1 and self.end == "loader":
+            raise LoaderDied("loader worker 0 (pid 5) was killed")
+        if self.workers > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"number": self.number, "workers": self.workers}

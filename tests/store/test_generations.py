@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,30 @@ def test_a_full_disk_leaves_the_other_generation(
             write(tmp_path, THIRD)
     assert read(tmp_path) == ("epoch 4", [])
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="fold0 is gone: it was moved or deleted while it ran"):
+        write_generation(tmp_path / "fold0", b"x", Position(1))
+    assert not (tmp_path / "fold0").exists()
+
+
+def test_a_manifest_that_cannot_be_removed_is_the_disks_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_generation(tmp_path, b"x", Position(1))
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    for call in (
+        lambda: write_generation(tmp_path, b"y", Position(2)),
+        lambda: remove_generations(tmp_path),
+    ):
+        with pytest.raises(DiskError, match=r"cannot remove .*: Read-only file system"):
+            call()
+    assert read_generation(tmp_path, print) == (b"x", Position(1), {})
 
 
 def test_removal_leaves_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Stored probabilities: what goes in comes out, for any sizes, and damage is seen."""
 
+import io
+import pickle
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,3 +124,81 @@ def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.commit()
     writer.abandon()
     assert list(tmp_path.iterdir()) == []
+
+
+def header(shape: str, descr: str = "'|u1'") -> bytes:
+    """The head of an npy that claims a shape."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+    text += " " * (117 - len(text)) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+class Evil:
+    """Unpickled, it would end the test."""
+
+    def __reduce__(self) -> object:
+        return pytest.fail, ("code was run",)
+
+
+def npz(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, a=values)
+    return buffer.getvalue()
+
+
+def npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=True)
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "claims 4 TB": header("(4398046511104,)") + bytes(100),
+    "claims more than there is": header("(99999999999999999999999,)") + bytes(100),
+    "negative": header("(-1,)") + bytes(100),
+    "two rows": header("(2, 3)") + bytes(6),
+    "floats": npy(np.zeros(6, np.float32)),
+    "objects": npy(np.array([Evil()], object)),
+    "objects claimed": header("(1,)", "'|O'") + pickle.dumps(Evil()),
+    "code for a shape": header("__import__('os').system('touch PWNED')"),
+    "a pickle": pickle.dumps(Evil()),
+    "an archive": npz(np.zeros(6, np.uint8)),
+    "a bomb": npz(np.zeros(1 << 24, np.uint8)),
+    "torn": header("(6,)")[:50],
+    "short": header("(6,)") + bytes(5),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("kind", list(FOREIGN))
+def test_arrays_of_another_kind_are_refused_from_the_header(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "oof.none", {"a": np.zeros((1, 2, 3), np.uint8)})
+    assert Probs(path).ids == ["a"]
+    path.write_bytes(FOREIGN[kind])
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"cannot read probabilities .*oof\.none\.npy: "):
+        Probs(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    "row", ["a,x,2,3,0", "a,1,2", "a,1,2,3,-6", "a,-1,-2,3,0", "a,0,2,3,0", "a,1,2,3,0\nb,1,2,3,-1"]
+)
+def test_an_index_that_cannot_be_is_refused(tmp_path: Path, row: str) -> None:
+    path = write(tmp_path / "oof.none", {"a": np.zeros((1, 2, 3), np.uint8)})
+    path.with_suffix(".csv").write_text(f"image_id,K,H,W,offset\n{row}\n")
+    with pytest.raises(DataError, match=r"oof\.none\.csv"):
+        Probs(path)
+
+
+def test_an_index_of_other_bytes_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "oof.none", {"a": np.zeros((1, 2, 3), np.uint8)})
+    for data in (b"\xff\xfe", b"image_id\n" + b'"' + b"x" * 200_000):
+        path.with_suffix(".csv").write_bytes(data)
+        with pytest.raises(DataError, match=r"oof\.none\.csv"):
+            Probs(path)

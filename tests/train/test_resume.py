@@ -334,12 +334,6 @@ def test_three_kills_of_the_group_end_the_same(tmp_path: Path) -> None:
     check_kills(tmp_path, kills=3, slots=1)
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("slots", [1, 2])
-def test_a_dozen_kills_of_the_group_end_the_same(slots: int, tmp_path: Path) -> None:
-    check_kills(tmp_path, kills=12, slots=slots)
-
-
 def check_kills(tmp_path: Path, kills: int, slots: int) -> None:
     golden, competition = make_toy(tmp_path / "golden")
     cv.run(golden, competition, ["small.yaml"], BASE, executor="serial", device="cpu")

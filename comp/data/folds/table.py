@@ -151,7 +151,6 @@ def write_folds(workspace: Workspace, table: FoldTable) -> FoldTable:
         columns[LEFT_OUT] = tuple(map(_cell, table.left_out))
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    files.commit(workspace.folds_csv, text.getvalue())
     card = {
         "scheme": table.scheme,
         "seed": table.seed,
@@ -161,7 +160,9 @@ def write_folds(workspace: Workspace, table: FoldTable) -> FoldTable:
         "hash": table.hash,
         "notes": list(table.notes),
     }
+    # The table last: whoever finds it, now or after a kill in between, finds its card too.
     files.write_json(workspace.folds_json, card)
+    files.commit(workspace.folds_csv, text.getvalue())
     return table
 
 
