@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+IGNORED = (
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)  # what whoever starts the tests may ignore
 
 
 def run_comp(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -21,3 +30,18 @@ def run_python(code: str, cwd: Path = REPOSITORY) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextlib.contextmanager
+def nothing_ignored() -> Iterator[None]:
+    """Let this process and those that it starts heed what it was started to ignore, as by `nohup`."""
+    before = {
+        n: signal.signal(n, signal.SIG_DFL)
+        for n in IGNORED
+        if signal.getsignal(n) == signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)

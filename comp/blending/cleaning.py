@@ -20,7 +20,10 @@ from comp.blending.settings import Grid, Setting, areas, grids
 
 ROUNDS = 3  # rules at most: each further one is fitted to less
 PIXELS = 1 << 26  # that all rules are looked at on; of more, images drawn by a seed
-LEAST = 16  # images, however large
+LEAST = 16  # images, though they hold more, up to `MOST` pixels
+MOST = (
+    8 * PIXELS
+)  # with fewer than a quarter of `LEAST` images in that, only the smallest object is looked for
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def fit_clean_up(
     """
     now = Setting(thresholds)
     if rules:
-        images = some_images(source, images)
+        few = some_images(source, images)
+        rules = len(few) >= min(len(images), LEAST // 4)
+        images = few if rules else images
     names = None if groups is None else [groups[int(i)] for i in images]
     where = np.zeros(len(images), np.int64) if parts is None else parts[images]
     inner = make_parts(where, names)
@@ -129,8 +134,9 @@ def fit_clean_up(
 
 
 def some_images(source: Source, images: np.ndarray) -> np.ndarray:
-    """All of `images`, or as many as hold `PIXELS` pixels, drawn by a seed, but `LEAST`; ascending."""
+    """All of `images`, or as many as hold `PIXELS` pixels, or `LEAST` in `MOST`; drawn by a seed, ascending."""
     sizes = np.array([source.labels(int(i)).size for i in images], np.int64)
     order = np.random.default_rng(0).permutation(len(images))
     n_taken = int(np.searchsorted(np.cumsum(sizes[order]), PIXELS, side="right"))
-    return np.sort(images[order[: max(LEAST, n_taken)]])
+    most = int(np.searchsorted(np.cumsum(sizes[order]), MOST, side="right"))
+    return np.sort(images[order[: max(min(LEAST, most), n_taken)]])

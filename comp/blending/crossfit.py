@@ -18,7 +18,15 @@ from comp.blending.cleaning import fit_clean_up
 from comp.blending.parts import make_parts as make_parts
 from comp.blending.parts import paired_error as paired_error
 from comp.blending.pool import MAX_ENTRIES, Pool, make_pool
-from comp.blending.search import Objective, Thresholds, Weights, equal, search, signed_score
+from comp.blending.search import (
+    Candidate,
+    Objective,
+    Thresholds,
+    Weights,
+    equal,
+    search,
+    signed_score,
+)
 from comp.masks.rules import NO_RULES, Rules
 
 
@@ -32,6 +40,7 @@ class Fit:
         thresholds: one a plane; None for multiclass.
         rules: clean-up beyond the smallest object.
         clean_up_seconds: that looking for clean-up took.
+        how: by which `search` finds the like of it among other members.
     """
 
     columns: tuple[int, ...]
@@ -41,6 +50,7 @@ class Fit:
     method: str
     rules: Rules = NO_RULES
     clean_up_seconds: float = field(default=0.0, compare=False)
+    how: str | Candidate = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ def fit_blend(
     members: Sequence[Sequence[int]],
     singles: np.ndarray,
     metric: str,
-    method: str = "auto",
+    method: str | Candidate = "auto",
     clean_up: bool = True,
     rules: bool = True,
     parts: np.ndarray | None = None,
@@ -109,13 +119,16 @@ def fit_blend(
     objective = Objective(pool.narrow(rows, columns), metric)
     inner = None if parts is None else parts[images]
     units = None if groups is None else [groups[i] for i in images]
-    weights, thresholds, _, found = search(objective, method, inner, units)
+    weights, thresholds, _, how = search(objective, method, inner, units)
+    found = how.name if isinstance(how, Candidate) else how
     if not clean_up:
-        return Fit(columns, weights, thresholds, 0, found)
+        return Fit(columns, weights, thresholds, 0, found, how=how)
     started = time.monotonic()
     clean = fit_clean_up(source, images, weights, thresholds, metric, parts, groups, rules)
     seconds = time.monotonic() - started
-    return Fit(columns, weights, clean.thresholds, clean.min_area_px, found, clean.rules, seconds)
+    return Fit(
+        columns, weights, clean.thresholds, clean.min_area_px, found, clean.rules, seconds, how
+    )
 
 
 def best_views(

@@ -161,7 +161,7 @@ def say_worth(judged: dict[str, Any], n_members: int, n_images: int) -> list[str
     ]
     if left is not None:
         notes.append(
-            "Without a member: the others are fitted again by the method found with all, each part scored "
+            "Without a member: the others are fitted again by the way found with all, each part scored "
             "by what was fitted without the part; clean-up is left out, also of the "
             f"{left['score']:.4f} with all members that it is compared with. Errors are of paired differences."
         )

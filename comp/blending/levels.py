@@ -19,6 +19,8 @@ from comp.metrics.counts import count_image, count_levels
 LEVELS = 256
 AT_HALF = LEVELS  # the last row
 
+VERSION = 1  # of what a table holds: raised where counting changes
+
 
 @dataclass(frozen=True)
 class Levels:

@@ -54,6 +54,11 @@ class Candidate:
     kept: int
     moved: bool  # thresholds are fitted too
 
+    @property
+    def name(self) -> str:
+        """As reports say it."""
+        return self.method + (", half-way from uniform" if self.kept == 50 else "")
+
 
 def candidates(objective: Objective) -> list[Candidate]:
     """Uniform weights, and each method of `TRIED`, half-way and all the way, at one half and at fitted thresholds."""
@@ -68,21 +73,25 @@ def candidates(objective: Objective) -> list[Candidate]:
 
 def search(
     objective: Objective,
-    method: str,
+    method: str | Candidate,
     parts: np.ndarray | None = None,
     groups: Sequence[str] | None = None,
-) -> tuple[Weights, Thresholds, float, str]:
+) -> tuple[Weights, Thresholds, float, str | Candidate]:
     """Fit weights and thresholds among the columns of the objective's pool.
 
     Args:
-        method: a key of `METHODS`, which is then fitted as it is; or auto: one of `candidates`.
+        method: a key of `METHODS`, which is then fitted as it is; a candidate; or auto: one of `candidates`.
         parts: (n,) for each image of the pool, for auto: images of one part are held out together, in `INNER`
             lots. Default, and where there is only one: drawn by a seed.
         groups: (n,) where parts are drawn, images of one group are held out together.
 
     Returns:
-        weights, thresholds, the score on the fitted images, the method that found them.
+        weights, thresholds, the score on the fitted images, and the method or the candidate that found
+        them, by which they are found again.
     """
+    if isinstance(method, Candidate):
+        weights, thresholds = fit_each(objective, [method])[method]
+        return weights, thresholds, objective.at(weights, thresholds), method
     if method != "auto":
         weights = METHODS[method](near(objective, half(objective)), half(objective))
         weights, thresholds, score = with_thresholds(objective, weights, method)
@@ -90,7 +99,7 @@ def search(
     counts = held_out_counts(objective, parts, groups)
     chosen = choose({one: objective.score(found) for one, found in counts.items()})
     weights, thresholds = fit_each(objective, [chosen])[chosen]
-    return weights, thresholds, objective.at(weights, thresholds), chosen.method
+    return weights, thresholds, objective.at(weights, thresholds), chosen
 
 
 def choose(scores: dict[Candidate, float]) -> Candidate:

@@ -12,6 +12,7 @@ from comp.blending.cleaning import LEAST, PIXELS, ROUNDS
 from comp.blending.crossfit import CrossFit
 from comp.blending.pixels import LEVELS
 from comp.blending.recipe import Scores
+from comp.blending.search import EVERY, Candidate
 from comp.masks.rules import in_words
 from comp.metrics.scores import per_class, score_counts
 
@@ -98,15 +99,17 @@ def say_limits(
             "itself (repeats are not averaged); all of an image lie in one part and are one unit in errors."
         )
     if result.fit.thresholds is not None:
+        step = EVERY if isinstance(result.fit.how, Candidate) else 1
         notes.append(
-            f"Thresholds were looked for from {LEVELS[0]:.3f} to {LEVELS[-1]:.3f} in steps of 1/255."
+            f"Thresholds were looked for from {LEVELS[0]:.3f} to {LEVELS[-1]:.3f} in steps of {step}/255."
         )
     if result.fit.clean_up_seconds:
         notes.append(
             f"Clean-up: {ROUNDS} rules at most. A setting is judged by the mean of its own score (weight 2) and "
             "those of its neighbours (1 each, along each of its numbers); a rule is used only where "
-            "choosing it gains one standard error on images that it was not chosen on. All rules are looked at "
-            f"on {PIXELS / 1e6:.0f} million pixels or {LEAST} images; of more, images are drawn by a seed."
+            "choosing it gains one standard error on images that it was not chosen on. Rules beyond the "
+            f"smallest object are looked at on {PIXELS / 1e6:.0f} million pixels or {LEAST} images; of more, "
+            "images are drawn by a seed."
         )
     if result.n_searched < len(result.parts):
         notes.append(

@@ -75,7 +75,7 @@ def leave_out(
         found = np.zeros((len(rows), source.n_classes, 4), np.int64)
         for part in np.unique(parts):
             others = np.flatnonzero(parts != part)
-            method = result.part_fits[int(part)].method
+            method = result.part_fits[int(part)].how
             fit = fit_blend(
                 source, pool, others, kept, result.singles, metric, method, clean_up=False
             )
@@ -112,12 +112,11 @@ def some_rows(pool: Pool) -> np.ndarray:
 
 def part_shares(result: CrossFit, members: Sequence[Sequence[int]]) -> np.ndarray:
     """Each member's share of the blend fitted without each part: (P, M) float64, rows sum to 1."""
-    return np.array(
-        [
-            [sum(fit.weights[c] for c in views) / sum(fit.weights) for views in members]
-            for fit in result.part_fits.values()
-        ]
-    )
+    shares = [
+        [sum(fit.weights[c] for c in views) / sum(fit.weights) for views in members]
+        for fit in result.part_fits.values()
+    ]
+    return np.array(shares, np.float64).reshape(len(result.part_fits), len(members))
 
 
 @dataclass(frozen=True)

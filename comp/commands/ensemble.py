@@ -16,6 +16,7 @@ from comp.blending.blend import Source, blend_counts, common_full, to_grid
 from comp.blending.choice import Choice, choose
 from comp.blending.crossfit import CrossFit, Fit, cross_fit, make_parts
 from comp.blending.judged import Named, judge, say_worth
+from comp.blending.levels import VERSION as LEVELS_VERSION
 from comp.blending.levels import read_levels
 from comp.blending.recipe import Member, Recipe, file_hashes, write_recipe
 from comp.blending.search import METHODS
@@ -278,7 +279,15 @@ def read_singles(
             result["files"][f"oof.{column.views}.npy"]["sha256"]
             for _, result in sorted(column.run.folds.items())
         ]
-        what = [files, images, truth.content_hash, source.task, source.n_classes, source.full]
+        what = [
+            LEVELS_VERSION,
+            files,
+            images,
+            truth.content_hash,
+            source.task,
+            source.n_classes,
+            source.full,
+        ]
         path = workspace.cache / "levels" / f"{digest(what)[:16]}.npy"
         found.append(read_levels(source, number, path).counts())
     return np.stack(found)

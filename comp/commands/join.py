@@ -39,7 +39,7 @@ from comp.store.foreign_table import Reading
 from comp.store.foreign_values import Problems, store_for
 from comp.store.history import note_run
 from comp.store.probs import STORE_DTYPES
-from comp.store.runs import FOREIGN
+from comp.store.runs import FOREIGN, RESULT
 from comp.store.started import write_started
 
 
@@ -114,6 +114,8 @@ def run(
             return dict(read_json(folder / "cv.json"))
         for stale in (folder, *folder.glob("fold*")):
             remove_temporaries(stale)
+            if stale != folder:  # of a join that was cut short, perhaps under other folds
+                (stale / RESULT).unlink(missing_ok=True)
         write_started(folder, workspace.root, [])
         write_json(folder / "config.json", {**identity, "config_hash": digest(identity)})
         said = {"run": name, "config_hash": digest(identity), "folds_hash": table.hash}

@@ -19,7 +19,7 @@ from comp.blending.objective import (
 )
 from comp.blending.pixels import LEVELS
 from comp.blending.pool import make_pool
-from comp.blending.search import search
+from comp.blending.search import Candidate, search
 from comp.metrics.scores import score_counts
 
 TASKS = [("binary", 1), ("multilabel", 3), ("multiclass", 4)]
@@ -117,7 +117,7 @@ def test_multiclass_has_no_thresholds(make_source):
 
 def test_auto_takes_the_simplest_of_equals(make_source):
     source = make_source(noises=(0.0, 0.0))
-    assert search(objective_of(source, "binary"), "auto")[3] == "uniform"
+    assert search(objective_of(source, "binary"), "auto")[3] == Candidate("uniform", 0, False)
 
 
 def test_only_the_rows_are_looked_at(make_source):

@@ -9,6 +9,7 @@ import pytest
 
 from comp.blending import value
 from comp.blending.crossfit import cross_fit
+from comp.blending.judged import Named, judge
 from comp.blending.value import find_errors, leave_out, part_shares, some_rows
 from comp.config import IGNORE
 from comp.masks.decide import decide
@@ -71,6 +72,15 @@ def test_without_a_member_is_the_cross_fit_of_the_others(make_source):
         assert found.error[out] == pytest.approx(expected, rel=0.1)
 
 
+def test_what_was_chosen_without_a_part_is_refitted_as_it_was(make_source):
+    source = make_source(n_images=9, noises=(0.5, 0.7, 1.0))
+    members, parts = [[0], [1], [2]], np.arange(9) % 3
+    result = cross_fit(source, members, parts, METRIC, "auto", clean_up=False)
+    found = leave_out(source, result, members, METRIC)
+    assert found is not None and result.cross_fitted is not None
+    assert found.score == score_counts(METRIC, result.cross_fitted)  # shrunk and cut alike
+
+
 def test_a_copy_adds_nothing_and_the_only_good_member_much(make_source):
     source = make_source(n_images=12, noises=(0.4, 2.0))
     planes = source.planes
@@ -89,6 +99,12 @@ def test_one_member_or_one_part_has_no_value(make_source):
     one = cross_fit(source, [[0]], np.arange(6) % 2, METRIC)
     assert leave_out(source, one, [[0]], METRIC) is None
     whole = cross_fit(source, [[0], [1]], np.zeros(6, int), METRIC)
+    n = source.n_columns
+    every = [[c] for c in range(n)]
+    whole = cross_fit(source, every, np.zeros(6, int), METRIC)
+    assert part_shares(whole, every).shape == (0, n)  # a table without rows, and no crash
+    told = Named(["run"] * n, ["none"] * n, [None] * n, every)
+    assert [row["parts"] for row in judge(source, whole, told, METRIC)["members"]] == [[]] * n
     assert leave_out(source, whole, [[0], [1]], METRIC) is None
 
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comp.files import read_json
+from tests.processes import nothing_ignored
 from tests.test_road import make_toy
 
 CASES: dict[str, Any] = {
@@ -30,6 +32,12 @@ CASES: dict[str, Any] = {
     "local, SIGUSR2 to the parent": ("local", signal.SIGUSR2, False),
     "serial, SIGUSR1": ("serial", signal.SIGUSR1, False),
 }
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    with nothing_ignored():
+        yield
 
 
 def start(root: Path, executor: str, *more: str) -> subprocess.Popen[str]:

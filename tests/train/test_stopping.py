@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from comp.errors import StoppedError
 from comp.train import stopping
-from tests.processes import run_python
+from tests.processes import nothing_ignored, run_python
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    with nothing_ignored():
+        yield
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"])
