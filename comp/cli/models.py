@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comp.cli.options import CompetitionName, Override, Root
+from comp.cli.options import Address, CompetitionName, Device, ExecutorName, Override, Root
 from comp.cli.place import fold_numbers, place, split_overrides
 from comp.errors import ConfigError, UsageError
 
@@ -22,24 +22,15 @@ def cv(
         str | None,
         typer.Option("--name", help="run name; default: the config's stem", show_default=False),
     ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
-    ] = "auto",
+    device: Device = "auto",
     slots: Annotated[
         int | None,
         typer.Option(
             "--slots", help="jobs at once; default: one a GPU, else one a core", show_default=False
         ),
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="local, serial or ray")] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            help="with --executor ray: of a Ray cluster, e.g. auto; default: Ray is started here",
-            show_default=False,
-        ),
-    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
     jobs: Annotated[
         str | None,
         typer.Option(
@@ -120,9 +111,7 @@ def doctor(
     root: Root = None,
     competition: CompetitionName = None,
     override: Override = None,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
-    ] = "auto",
+    device: Device = "auto",
     limit: Annotated[
         float, typer.Option("--limit", min=0, help="seconds a config, or of --models")
     ] = 120.0,

@@ -29,3 +29,15 @@ Override = Annotated[
         show_default=False,
     ),
 ]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
+]
+ExecutorName = Annotated[str, typer.Option("--executor", help="local, serial or ray")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="with --executor ray: of a Ray cluster, e.g. auto; default: Ray is started here",
+        show_default=False,
+    ),
+]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comp.cli.options import CompetitionName, Override, Root
+from comp.cli.options import Address, CompetitionName, Device, ExecutorName, Override, Root
 from comp.cli.place import fold_numbers, place, split_overrides
 
 
@@ -116,9 +116,7 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, or GPU numbers such as 0,1")
-    ] = "auto",
+    device: Device = "auto",
     slots: Annotated[
         int | None,
         typer.Option(
@@ -127,13 +125,8 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="local, serial or ray")] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address", help="with --executor ray: of a Ray cluster, e.g. auto", show_default=False
-        ),
-    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
     """Search learning rates, loss weights and what tune: names; write the tuned config; go on where it stopped."""
     from comp.cli.output import be_patient
